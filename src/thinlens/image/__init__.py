@@ -1,0 +1,1 @@
+"""Images: files in and out (``files``), colour and depth (``colour``), antialiased bicubic (``resample``)."""
