@@ -1,0 +1,1 @@
+"""Measurements: quality on image sets, by a stated protocol."""

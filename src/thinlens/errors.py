@@ -1,0 +1,77 @@
+"""Every error that thinlens raises on purpose.
+
+    ThinlensError
+    ├── ImageError(ValueError)         an image file cannot be read or written as asked: damaged, too large, unsupported
+    ├── OutputError(OSError)           a file cannot be written: it exists, the folder is read-only, the disk is full
+    ├── ShapeError(ValueError)         an array's shape, dtype or value range is not as documented
+    ├── ModelError(ValueError)         a model file is damaged, oversized, newer, or does not match its own plan
+    ├── PlanError(ValueError)          ops that do not fit together: unknown input, wrong channels, missing tensor
+    ├── RecipeError(ValueError)        a bad key, type or range in a recipe or in ``--set``
+    ├── UnknownNameError(ValueError)   no model, network or scale of that name; near matches are listed
+    ├── UnsupportedOpError             a backend, or row mode, cannot run this op
+    └── MissingExtraError(ImportError) names the extra and the pip command
+
+A message says where, what was found, what is accepted and what to do; names stand in backticks.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ThinlensError(Exception):
+    """Base of every error that thinlens raises on purpose."""
+
+
+class ImageError(ThinlensError, ValueError):
+    """An image file cannot be read or written as asked."""
+
+
+class OutputError(ThinlensError, OSError):
+    """A file cannot be written: it exists, the folder is read-only, the disk is full."""
+
+
+class ShapeError(ThinlensError, ValueError):
+    """An array's shape, dtype or value range is not as documented."""
+
+
+class ModelError(ThinlensError, ValueError):
+    """A model file is damaged, oversized, newer than this version, or does not match its own plan."""
+
+
+class PlanError(ThinlensError, ValueError):
+    """The ops of a plan do not fit together."""
+
+
+class RecipeError(ThinlensError, ValueError):
+    """A bad key, type or range in a recipe or in ``--set``."""
+
+
+class UnknownNameError(ThinlensError, ValueError):
+    """No model, network or scale of that name."""
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str], advice: str) -> "UnknownNameError":
+        """Build the message ``unknown KIND `NAME`; did you mean ...?; ADVICE``.
+
+        Args:
+            kind: what was asked for, such as ``model``.
+            name: the name that is not known.
+            known: all names that are.
+            advice: how to see them all.
+        """
+        near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        hint = f"; did you mean {', '.join(f'`{n}`' for n in near)}?" if near else ";"
+        return cls(f"unknown {kind} `{name}`{hint} {advice}")
+
+
+class UnsupportedOpError(ThinlensError):
+    """A backend, or row mode, cannot run this op."""
+
+
+class MissingExtraError(ThinlensError, ImportError):
+    """An optional part is not installed; the message names the extra and the pip command."""
+
+    @classmethod
+    def of(cls, what: str, extra: str) -> "MissingExtraError":
+        """Build the message for ``what``, which needs ``extra``."""
+        return cls(f"{what} needs the extra `{extra}`: pip install 'thinlens[{extra}]'")

@@ -1,0 +1,74 @@
+"""The card of a model: what it does, what it was trained on, and what was measured."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Task = Literal["sr", "denoise", "deblock"]
+
+
+class DataSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A set of training images and its terms."""
+
+    name: str
+    images: int
+    licence: str
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the weights came about.
+
+    ``schedule`` is ``full`` for the recipe's whole length and ``short`` for less than its method's paper;
+    ``starts`` counts the random starts of which the best on validation images was kept.
+    """
+
+    recipe: str
+    recipe_sha256: str
+    schedule: Literal["full", "short", "imported", "none"]
+    steps: int
+    seed: int
+    starts: int = 1
+    data: tuple[DataSource, ...] = ()
+    minutes: float | None = None
+    device: str | None = None
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Measured quality on one set: means over its images, with the protocol they were taken by."""
+
+    data: str
+    count: int
+    psnr_y_db: float
+    ssim_y: float
+    protocol: str
+    psnr_rgb_db: float | None = None
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model promises.
+
+    Args:
+        name: the configuration's name, such as ``edge_sr_tm_k7_c4_x2``.
+        task: ``sr``, ``denoise`` or ``deblock``.
+        scale: output size over input size; 1 unless the task is ``sr``.
+        colour: ``luma`` (one channel in and out; chroma is resampled) or ``rgb``.
+        params: numbers in the tensors.
+        macs_per_pixel: multiply-accumulates per output pixel.
+        licence: SPDX identifier of the weights' licence.
+        training: how the weights came about.
+        quality: what was measured.
+        luma: which luma the network was trained on.
+        value_range: of the pixels that the network expects.
+    """
+
+    name: str
+    task: Task
+    scale: Annotated[int, msgspec.Meta(ge=1, le=16)]
+    colour: Literal["luma", "rgb"]
+    params: int
+    macs_per_pixel: float
+    licence: str
+    training: Training
+    quality: tuple[Measurement, ...] = ()
+    luma: str = "full-range BT.601"
+    value_range: tuple[float, float] = (0.0, 1.0)

@@ -1,0 +1,189 @@
+"""The model file: one safetensors file with tensors, plans and card. It executes nothing; its reader trusts nothing.
+
+Metadata keys: ``format`` ("thinlens"), ``version`` (an integer), ``plans`` (JSON: name -> plan, ``main`` first),
+``card`` (JSON) and ``sha256`` (of plans and tensors). Tensors are F32 or F16 on disk and float32 in memory.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from thinlens.atomic import write_bytes
+from thinlens.errors import ModelError, PlanError
+from thinlens.model.card import ModelCard
+from thinlens.model.plan import Plan
+
+VERSION = 1
+MAX_FILE_BYTES = 256 << 20
+MAX_HEADER_BYTES = 8 << 20
+DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2"}
+KEYS = ("format", "version", "plans", "card", "sha256")
+
+Tensors = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in memory.
+
+    Args:
+        plans: name -> plan; ``main`` is the network, others (``dual``, ``scale3``) may share its tensors.
+        tensors: name -> float32 array; every one is used by a plan.
+        card: what the model promises.
+    """
+
+    plans: dict[str, Plan]
+    tensors: Tensors
+    card: ModelCard
+
+    @property
+    def plan(self) -> Plan:
+        """The main plan."""
+        return self.plans["main"]
+
+    def check(self) -> None:
+        """Check plans, tensors and card against each other.
+
+        Raises:
+            PlanError: if ops do not fit together, tensors do not fit their ops, or sizes break the card's scale.
+            ModelError: if a tensor is unused or not finite.
+        """
+        if "main" not in self.plans:
+            raise ModelError(f"plans are {list(self.plans)}; `main` must be among them")
+        shapes = {name: array.shape for name, array in self.tensors.items()}
+        used: set[str] = set()
+        for plan in self.plans.values():
+            plan.channels()
+            plan.check_tensors(shapes)
+            used |= plan.tensor_names()
+        if unused := sorted(shapes.keys() - used):
+            raise ModelError(f"no plan uses the tensors {unused[:5]}")
+        for name, array in self.tensors.items():
+            if not np.isfinite(array).all():
+                raise ModelError(f"tensor `{name}` holds values that are not finite")
+        self._check_card()
+
+    def _check_card(self) -> None:
+        image, size, scale = self.plan.outputs["image"], (24, 32), self.card.scale
+        found = self.plan.sizes(size)[image]
+        if found != (size[0] * scale, size[1] * scale):
+            raise PlanError(f"the plan turns {size} into {found}; the card says scale {scale}")
+        border = 1 if self.card.colour == "luma" else 3
+        channels = self.plan.input_channels, self.plan.channels()[image]
+        if channels != (border, border):
+            raise PlanError(f"the plan maps {channels[0]} channels to {channels[1]}; the card says {self.card.colour}")
+
+
+def write_model(path: Path, model: Model, *, half: bool = False, overwrite: bool = False) -> None:
+    """Write a model file, atomically.
+
+    Args:
+        path: where to; the suffix should be ``.safetensors``.
+        model: checked before anything is written.
+        half: store weights as float16 (they are rounded).
+        overwrite: replace an existing file.
+
+    Raises:
+        PlanError, ModelError: if the model does not hold together.
+        OutputError: if the file exists or the folder cannot be written.
+    """
+    model.check()
+    write_bytes(path, to_bytes(model, half=half), overwrite=overwrite)
+
+
+def to_bytes(model: Model, *, half: bool = False) -> bytes:
+    """A model as the bytes of its file; see `write_model`."""
+    dtype = DTYPES["F16" if half else "F32"]
+    stored = {name: np.ascontiguousarray(array.astype(dtype)) for name, array in model.tensors.items()}
+    plans = msgspec.json.encode(model.plans)
+    metadata = {
+        "format": "thinlens",
+        "version": str(VERSION),
+        "plans": plans.decode(),
+        "card": msgspec.json.encode(model.card).decode(),
+        "sha256": content_hash(plans, stored),
+    }
+    return safetensors.numpy.save(stored, metadata)
+
+
+def read_model(path: Path) -> Model:
+    """Read a model file, trusting nothing in it.
+
+    Args:
+        path: a ``.safetensors`` file.
+
+    Raises:
+        ModelError: if the file is missing, too large, damaged, newer than this version, or does not match its plan.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ModelError(f"`{path}`: {path.stat().st_size} bytes; accepted: up to {MAX_FILE_BYTES}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"`{path}`: cannot be read: {error.strerror}") from error
+    try:
+        return from_bytes(data)
+    except (ModelError, PlanError) as error:
+        raise ModelError(f"`{path}`: {error}") from error
+
+
+def from_bytes(data: bytes) -> Model:
+    """The model in the bytes of a model file; see `read_model`."""
+    metadata = _metadata(data)
+    try:
+        stored = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        raise ModelError(f"not a sound safetensors file: {error}") from error
+    if content_hash(metadata["plans"].encode(), stored) != metadata["sha256"]:
+        raise ModelError("the file is damaged: plan and tensors do not match their sha256; get it again")
+    try:
+        plans = msgspec.json.decode(metadata["plans"], type=dict[str, Plan])
+        card = msgspec.json.decode(metadata["card"], type=ModelCard)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ModelError(f"plan or card is not valid: {error}") from error
+    model = Model(plans, {name: array.astype(np.float32) for name, array in stored.items()}, card)
+    model.check()
+    return model
+
+
+def content_hash(plans: bytes, stored: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Sha256 over the plans' JSON and every tensor's name, dtype, shape and bytes, in the order of names."""
+    digest = hashlib.sha256(plans)
+    for name in sorted(stored):
+        array = stored[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Read and check the header before anything is allocated for tensors."""
+    if len(data) < 8:
+        raise ModelError(f"{len(data)} bytes are too few for a model file")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(MAX_HEADER_BYTES, len(data) - 8):
+        raise ModelError(f"header of {length} bytes; accepted: up to {MAX_HEADER_BYTES}, inside the file")
+    try:
+        header = msgspec.json.decode(data[8 : 8 + length], type=dict[str, dict[str, Any]])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ModelError(f"not a safetensors header: {error}") from error
+    metadata = header.pop("__metadata__", {})
+    for name, entry in header.items():
+        if entry.get("dtype") not in DTYPES:
+            raise ModelError(f"tensor `{name}` is {entry.get('dtype')}; accepted: {', '.join(DTYPES)}")
+    if metadata.get("format") != "thinlens":
+        raise ModelError("a safetensors file, but not a thinlens model; use `thinlens import` for foreign weights")
+    if metadata.get("version") != str(VERSION):
+        raise ModelError(f"format version {metadata.get('version')}; this thinlens reads {VERSION}; update it")
+    if missing := [key for key in KEYS if not isinstance(metadata.get(key), str)]:
+        raise ModelError(f"metadata lacks {missing}")
+    return metadata

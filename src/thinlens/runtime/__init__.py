@@ -1,0 +1,1 @@
+"""A model file at work on pixels, without torch."""

@@ -1,0 +1,125 @@
+"""A model, loaded and ready: whole images in and out, worked through in bands so that memory stays bounded."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from thinlens.errors import ShapeError
+from thinlens.model.card import ModelCard
+from thinlens.model.file import Model, read_model
+from thinlens.model.graph import receptive_rows
+from thinlens.model.plan import Plan
+from thinlens.models import find_model
+from thinlens.runtime.bands import BandRestorer, check_image
+
+BAND_BYTES = 48 << 20  # of intermediate values a thread: some megabytes more than the last-level cache pays nothing
+Progress = Callable[[int, int], None]
+
+
+def open_model(name_or_path: str | Path, *, threads: int | None = None) -> "Session":
+    """Load a model.
+
+    Args:
+        name_or_path: a shipped model's name, or the path of a model file.
+        threads: how many to use; None: as many as the process may.
+
+    Raises:
+        UnknownNameError: if no shipped model has that name.
+        ModelError: if the file is missing, damaged or does not match its plan.
+    """
+    return Session(read_model(find_model(name_or_path)), threads=threads)
+
+
+class Session:
+    """A model, loaded and ready. Results do not depend on the number of threads.
+
+    Args:
+        model: checked by whoever read or made it.
+        threads: at least 1; None: as many as the process may use.
+
+    Raises:
+        ShapeError: if ``threads`` is below 1.
+    """
+
+    def __init__(self, model: Model, *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ShapeError(f"threads: got {threads}; accepted: 1 or more")
+        self.card: ModelCard = model.card
+        self.plan: Plan = model.plan
+        self.threads = threads or usable_cpus()
+        self._tensors = model.tensors
+
+    def run(self, image: npt.NDArray[Any], *, progress: Progress | None = None) -> npt.NDArray[Any]:
+        """Restore an image.
+
+        Args:
+            image: ``H W``, ``H W 2`` (gray, alpha), ``H W 3`` or ``H W 4``; uint8, uint16, or float32 in 0..1.
+            progress: called with (output rows done, output rows in all), from the calling thread.
+
+        Returns:
+            ``scale`` times the height and width; kind and dtype as in ``image``.
+
+        Raises:
+            ShapeError: on another shape, dtype or value range.
+        """
+        check_image(image)
+        bands = BandRestorer(self.plan, self._tensors, self.card.scale, image)
+        restored = np.empty(bands.shape, image.dtype)
+        step = self.band_rows(bands.width)
+        starts = range(0, bands.out_height, step)
+
+        def work(start: int) -> int:
+            stop = min(start + step, bands.out_height)
+            restored[start:stop] = bands.rows(start, stop)
+            return stop - start
+
+        done = 0
+        with threadpool_limits(1), ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for rows in pool.map(work, starts):
+                    done += rows
+                    if progress is not None:
+                        progress(done, bands.out_height)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return restored
+
+    def band_rows(self, width: int) -> int:
+        """Output rows that are worked on at a time, for an input of ``width``."""
+        return max(1, BAND_BYTES // self._row_bytes(width)) * self.card.scale
+
+    def working_bytes(self, height: int, width: int, *, channels: int = 3, itemsize: int = 1) -> int:
+        """Estimated peak of a run: input, output, and the intermediate values of one band a thread."""
+        pixels = height * width * (1 + self.card.scale**2) * channels * itemsize
+        rows = min(self.band_rows(width), height * self.card.scale) // self.card.scale
+        return pixels + self.threads * rows * self._row_bytes(width)
+
+    def describe(self) -> dict[str, object]:
+        """What runs, and how: for people and records."""
+        above, below = receptive_rows(self.plan, self.card.scale)
+        return {
+            "model": self.card.name,
+            "backend": "NumPy reference",
+            "threads": self.threads,
+            "halo_rows_above": above,
+            "halo_rows_below": below,
+        }
+
+    def _row_bytes(self, width: int) -> int:
+        """Bytes of all values behind one input row; each is held about twice, as a copy for the next op."""
+        size = (64, 64)
+        channels, sizes = self.plan.channels(), self.plan.sizes(size)
+        values = sum(channels[name] * sizes[name][0] * sizes[name][1] for name in channels) // (size[0] * size[1])
+        return 2 * 4 * width * values
+
+
+def usable_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

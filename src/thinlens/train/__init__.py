@@ -1,0 +1,1 @@
+"""Everything that needs torch: ``pip install 'thinlens[train]'``. The only folder that imports it."""

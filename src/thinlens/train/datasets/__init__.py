@@ -1,0 +1,1 @@
+"""Pairs of low- and high-quality patches from folders of clean images."""

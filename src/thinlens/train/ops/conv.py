@@ -1,0 +1,23 @@
+"""Torch body of the convolution."""
+
+import torch
+import torch.nn.functional as F
+
+from thinlens.model import ops
+from thinlens.train.ops.module import OpModule
+
+
+class Conv2d(OpModule):
+    """Cross-correlation of ``N C H W`` float tensors; fields as in `thinlens.model.ops.Conv2d`."""
+
+    record = ops.Conv2d
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``N C H W`` -> ``N C' H' W'``."""
+        op: ops.Conv2d = self.op
+        weight, bias = self.get_parameter("weight"), self._parameters.get("bias")
+        padding: tuple[int, int] = op.padding
+        if op.pad_mode == "edge" and any(padding):
+            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="replicate")
+            padding = (0, 0)
+        return F.conv2d(x, weight, bias, op.stride, padding, 1, op.groups)
