@@ -112,7 +112,7 @@ def to_bytes(model: Model, *, half: bool = False) -> bytes:
         "card": msgspec.json.encode(model.card).decode(),
         "sha256": content_hash(plans, stored),
     }
-    return safetensors.numpy.save(stored, metadata)
+    return _in_order(safetensors.numpy.save(stored, metadata))
 
 
 def read_model(path: Path) -> Model:
@@ -153,6 +153,14 @@ def from_bytes(data: bytes) -> Model:
     model = Model(plans, {name: array.astype(np.float32) for name, array in stored.items()}, card)
     model.check()
     return model
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its header's keys sorted: the library writes metadata in a random order."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = msgspec.json.encode(msgspec.json.decode(data[8 : 8 + length]), order="sorted")
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
 def content_hash(plans: bytes, stored: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -14,7 +14,7 @@ from thinlens.train.ops import OpModule
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, OpModule)
+        return isinstance(m, OpModule) or super().is_leaf_module(m, module_qualified_name)  # torch's own: refused
 
 
 def lower(network: nn.Module, input_channels: int = 1) -> tuple[Plan, Tensors]:
@@ -57,13 +57,14 @@ def lower(network: nn.Module, input_channels: int = 1) -> tuple[Plan, Tensors]:
 
 
 def _op_module(network: nn.Module, step: fx.Node) -> OpModule:
+    """The op module that a step calls."""
+    called = getattr(step.target, "__name__", str(step.target))
     if step.op == "call_module":
         module = network.get_submodule(str(step.target))
         if isinstance(module, OpModule):
             return module
-    raise UnsupportedOpError(
-        f"`{type(network).__name__}` calls `{step.target}` ({step.op}), no op; build it from thinlens.train.ops"
-    )
+        called = f"{step.target}: {type(module).__name__}"
+    raise UnsupportedOpError(f"`{type(network).__name__}` calls `{called}`, no op; build it from thinlens.train.ops")
 
 
 def _name(step: fx.Node, done: list[Node]) -> str:

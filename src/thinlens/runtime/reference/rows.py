@@ -59,13 +59,13 @@ def _run_node(
     rows: Rows,
 ) -> Value:
     first, last = node.op.in_rows(*rows)
-    inputs = tuple(_padded(node.op, values[name], sizes[name][0], first, last) for name in node.inputs)
+    inputs = tuple(padded(node.op, values[name], sizes[name][0], first, last) for name in node.inputs)
     out = BODIES[type(node.op)](node.op, inputs, {role: tensors[name] for role, name in node.tensors.items()})
     skip = rows[0] - node.op.first_row(first)
     return out[:, skip : skip + rows[1] - rows[0]]
 
 
-def _padded(op: Op, band: Band, height: int, first: int, last: int) -> Value:
+def padded(op: Op, band: Band, height: int, first: int, last: int) -> Value:
     """Rows ``[first, last)`` of a value; those outside its image are padding of the op's own mode."""
     begin, value = band
     above, below = max(0, -first), max(0, last - height)

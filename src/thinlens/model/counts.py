@@ -1,0 +1,62 @@
+"""What a plan costs: parameters, multiply-accumulates and activations, for a 1280x720 output."""
+
+from dataclasses import dataclass
+from math import prod
+
+from thinlens.model.ops import Conv2d
+from thinlens.model.plan import Plan
+
+PROBE = (48, 48)  # input on which per-pixel costs are counted: a multiple of every stride in use
+OUTPUT_PIXELS = 1280 * 720
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Costs of a network in its inference form.
+
+    Args:
+        params: numbers in its tensors; a tensor that several ops share counts once.
+        macs_720p: multiply-accumulates for an output of 1280x720.
+        activations: output elements of all convolutions, for the same output.
+        convolutions: how many there are.
+        binary_operations: binary multiply-accumulates for the same output, not among ``macs_720p``.
+    """
+
+    params: int
+    macs_720p: int
+    activations: int
+    convolutions: int
+    binary_operations: int
+
+
+def count_costs(plan: Plan, scale: int) -> Counts:
+    """Count what a plan costs.
+
+    Costs per input pixel are taken on a 48x48 input and multiplied by the 1280 * 720 / scale^2 input pixels behind the
+    output, as the tables of the field do: 1280 need not be a multiple of the scale.
+
+    Args:
+        plan: a checked plan.
+        scale: of the network.
+    """
+    channels, sizes = plan.channels(), plan.sizes(PROBE)
+    convolutions = [node for node in plan.nodes if isinstance(node.op, Conv2d)]
+    activations = sum(channels[n.name] * prod(sizes[n.name]) for n in convolutions)
+    return Counts(
+        params=sum(prod(shape) for shape in _shapes(plan).values()),
+        macs_720p=_at_720p(plan.macs(PROBE), scale),
+        activations=_at_720p(activations, scale),
+        convolutions=len(convolutions),
+        binary_operations=0,
+    )
+
+
+def _shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    return {
+        node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()
+    }
+
+
+def _at_720p(count: int, scale: int) -> int:
+    """Scale a count from the probe to a 1280x720 output."""
+    return round(count * OUTPUT_PIXELS / (scale**2 * prod(PROBE)))

@@ -1,0 +1,131 @@
+"""Sessions: kinds and dtypes in and out, colour, alpha, bands, threads."""
+
+import numpy as np
+import pytest
+
+from tests.conftest import template_matching_model
+from thinlens.errors import ModelError, ShapeError, UnknownNameError
+from thinlens.image.colour import luma
+from thinlens.image.resample import resize
+from thinlens.model.file import write_model
+from thinlens.runtime import session as session_module
+from thinlens.runtime.session import Session, open_model
+
+
+def picture(height, width, channels=0, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.random((height, width, channels) if channels else (height, width), np.float32)
+    if dtype == np.float32:
+        return image
+    return (image * np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 13), (9, 1), (6, 7)], ids=str)
+def test_kind_and_dtype_are_kept(model, size, channels, dtype):
+    restored = Session(model).run(picture(*size, channels, dtype))
+    assert restored.shape == (size[0] * 2, size[1] * 2, *([channels] if channels else []))
+    assert restored.dtype == dtype
+
+
+def test_gray_is_the_network_alone(model):
+    from thinlens.runtime.reference.rows import run_rows
+
+    image = picture(8, 9, dtype=np.float32)
+    expected = run_rows(model.plan, model.tensors, (0, image[None]), (8, 9), (0, 16))[0].clip(0, 1)
+    assert np.array_equal(Session(model).run(image), expected)
+
+
+def test_colour_is_luma_by_the_network_and_chroma_by_bicubic(model):
+    smooth = resize(picture(3, 3, 3, np.float32) * 0.4 + 0.3, 12, 12)
+    restored = Session(model).run(smooth)
+    by_network = Session(model).run(luma(smooth))
+    assert np.abs(luma(restored) - by_network).max() < 1e-5
+    chroma = restored[..., 2] - luma(restored)
+    expected = resize(np.ascontiguousarray(smooth[..., 2] - luma(smooth)), 24, 24)
+    assert np.abs(chroma - expected).max() < 1e-5
+
+
+def test_gray_as_colour_stays_gray(model):
+    gray = picture(7, 8)
+    restored = Session(model).run(np.dstack([gray] * 3))
+    assert np.ptp(restored.astype(int), axis=2).max() == 0
+    assert np.array_equal(restored[..., 0], Session(model).run(gray))
+
+
+def test_alpha_goes_its_own_way(model):
+    image = picture(8, 8, 4)
+    image[..., 3] = 255
+    image[:, 4:, 3] = 0
+    restored = Session(model).run(image)
+    assert np.all(restored[:, :6, 3] == 255)
+    assert np.all(restored[:, 10:, 3] == 0)
+    hidden = image.copy()
+    hidden[:, 4:, :3] = 0  # what lies under transparent pixels must not show at the edge
+    assert np.array_equal(Session(model).run(hidden)[:, :8], restored[:, :8])
+
+
+@pytest.mark.parametrize("channels", [0, 3, 4])
+def test_bands_and_threads_change_nothing(model, monkeypatch, channels):
+    image = picture(37, 23, channels)
+    whole = Session(model, threads=1).run(image)
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+    assert Session(model, threads=1).band_rows(23) == 2
+    assert np.array_equal(Session(model, threads=1).run(image), whole)
+    assert np.array_equal(Session(model, threads=3).run(image), whole)
+
+
+def test_progress_counts_output_rows(model, monkeypatch):
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+    seen = []
+    Session(model).run(picture(3, 4), progress=lambda done, rows: seen.append((done, rows)))
+    assert seen == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_an_interrupt_ends_the_run(model, monkeypatch):
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+
+    def stop(done, rows):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Session(model).run(picture(50, 4), progress=stop)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((0, 4), np.uint8), "not empty"),
+        (np.zeros((4, 4, 5), np.uint8), "`H W 4`"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "`H W 4`"),
+        (np.zeros((4, 4), np.float64), "float64; accepted uint8"),
+        (np.full((4, 4), np.nan, np.float32), "value range"),
+        (np.full((4, 4), np.inf, np.float32), "value range"),
+        (np.full((4, 4), 1.5, np.float32), "value range"),
+    ],
+)
+def test_bad_arrays(model, image, message):
+    with pytest.raises(ShapeError, match=message):
+        Session(model).run(image)
+
+
+def test_threads_must_be_positive(model):
+    with pytest.raises(ShapeError, match="threads: got 0"):
+        Session(model, threads=0)
+
+
+def test_open_model_takes_paths_and_names(model, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    write_model(path, model)
+    assert open_model(path).card == model.card
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_model(tmp_path / "other.safetensors")
+    with pytest.raises(UnknownNameError, match="`thinlens models` lists all"):
+        open_model("edge_sr_nothing")
+
+
+def test_describe_says_what_runs(model):
+    described = Session(template_matching_model(3), threads=2).describe()
+    assert described["backend"] == "NumPy reference"
+    assert (described["halo_rows_above"], described["halo_rows_below"], described["threads"]) == (2, 2, 2)
