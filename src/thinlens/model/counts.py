@@ -52,9 +52,7 @@ def count_costs(plan: Plan, scale: int) -> Counts:
 
 
 def _shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
-    return {
-        node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()
-    }
+    return {node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()}
 
 
 def _at_720p(count: int, scale: int) -> int:

@@ -1,0 +1,90 @@
+"""The table of verbs, and running one."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from thinlens.cli.doctor import doctor
+from thinlens.cli.inspect import inspect
+from thinlens.cli.models import models
+from thinlens.cli.networks import networks
+from thinlens.cli.output import clean
+from thinlens.cli.restore import restore
+from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, verb
+
+# Verb and the example that its help ends with, in the order of the help.
+VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
+    (restore, "thinlens restore photo.jpg -o photo_x4.png --scale 4"),
+    (models, "thinlens models"),
+    (inspect, "thinlens inspect edge_sr_tm_k7_c4_x2 --width 1920"),
+    (networks, "thinlens networks"),
+    (doctor, "thinlens doctor"),
+)
+
+app = typer.Typer(name="thinlens", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+for _function, _example in VERBS:
+    app.command(epilog=f"Example: {_example}")(verb(_function))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"thinlens {version('thinlens')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog="Example: thinlens restore photo.jpg -o photo_x2.jpg")
+def thinlens(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Restore images with networks small enough for the edge."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows the program's name.
+
+    Returns:
+        The exit code: 0 all done, 1 at least one input failed, 2 usage or a missing extra, 130 Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, _terminated)  # as Ctrl-C: temporary files are removed on the way out
+    try:
+        code = app(list(arguments), prog_name="thinlens", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        sys.stderr.write(f"{_usage(error)}\n")
+        return USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = FAILED
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
+    if code == INTERRUPTED:
+        sys.stderr.write("thinlens: interrupted; no half-written file was left\n")
+    return int(code)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A usage error as one line, with the help that explains it."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "thinlens"
+    message = clean(error.format_message()).rstrip(".")
+    return f"{command}: {message}; `{command} --help` explains"
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal.SIGTERM)

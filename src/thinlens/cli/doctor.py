@@ -1,0 +1,95 @@
+"""`thinlens doctor`: versions, backend, extras, processors, and whether the shipped models are sound."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from thinlens.cli.options import Json
+from thinlens.cli.output import print_fields, print_json
+from thinlens.cli.verb import FAILED, line_of
+
+LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "rich")
+BACKEND = "NumPy reference; native engine: not built in this version"
+
+
+def doctor(as_json: Json = False) -> int:
+    """Show versions, backend, extras and processors, and check the shipped models."""
+    models, damaged = _models()
+    findings: dict[str, object] = {
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        **{name: _version(name) for name in LIBRARIES},
+        "libvips": _libvips(),
+        "backend": BACKEND,
+        "extra_train": _train(),
+        "threads": _threads(),
+        "cpu_features": _cpu_features(),
+        "models": models,
+        "damaged_models": damaged,
+    }
+    if as_json:
+        print_json(findings)
+    else:
+        _print(findings)
+    return FAILED if damaged else 0
+
+
+def _print(findings: dict[str, object]) -> None:
+    text = {name: ", ".join(value) if isinstance(value, list) else value for name, value in findings.items()}
+    text["models"] = f"{len(findings['models'])} shipped"  # type: ignore[arg-type]  # a list of names
+    text["damaged_models"] = text["damaged_models"] or "none"
+    print_fields((name.replace("_", " "), value) for name, value in text.items())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return f"missing: pip install {package}"
+
+
+def _libvips() -> str:
+    """Version of libvips, which reads 16-bit colour PNG."""
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        return f"missing ({line_of(error)}): pip install pyvips pyvips-binary"
+    return ".".join(str(pyvips.version(part)) for part in range(3))
+
+
+def _train() -> str:
+    """Versions of what the extra `train` brings, found without importing it."""
+    missing = [module for module in ("torch", "lightning_fabric") if find_spec(module) is None]
+    if missing:
+        return "not installed: pip install 'thinlens[train]'"
+    return f"torch {_version('torch')}, lightning-fabric {_version('lightning-fabric')}"
+
+
+def _threads() -> int:
+    from thinlens.runtime.session import usable_cpus
+
+    return usable_cpus()
+
+
+def _cpu_features() -> list[str]:
+    """Instruction sets that this processor has, of those that matter to the engine, as NumPy sees them."""
+    import numpy as np
+
+    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    return [*found.get("baseline", ()), *found.get("found", ())]
+
+
+def _models() -> tuple[list[str], list[str]]:
+    """Names of the shipped models, and a line for each that does not pass its check."""
+    from thinlens.errors import ThinlensError
+    from thinlens.model.file import read_model
+    from thinlens.models import find_model, model_names
+
+    names, damaged = model_names(), []
+    for name in names:
+        try:
+            read_model(find_model(name))
+        except ThinlensError as error:
+            damaged.append(line_of(error))
+    return names, damaged

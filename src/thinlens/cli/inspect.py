@@ -1,0 +1,97 @@
+"""`thinlens inspect`: the plan of a model as a table, its card, and what it needs at a given width."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thinlens.cli.options import Json, Model
+from thinlens.cli.output import print_fields, print_json, print_line, print_table, to_bytes_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thinlens.model.card import ModelCard
+    from thinlens.model.plan import Plan
+    from thinlens.runtime.session import Session
+
+Side = Annotated[int | None, typer.Option(min=1, max=1 << 20, help="In pixels, of the image before.")]
+COLUMNS = ("node", "op", "inputs", ">channels", "tensors")
+
+
+def inspect(model: Model, width: Side = None, height: Side = None, as_json: Json = False) -> None:
+    """Show the ops of a model, its card and its size; with --width also context rows, delay and memory."""
+    from thinlens.models import find_model
+    from thinlens.runtime.session import open_model
+
+    path = find_model(model)
+    session = open_model(path)
+    needs = None if width is None else _needs(session, width, height or width)
+    if as_json:
+        print_json(_record(session, path, needs))
+    else:
+        _print_plan(session.plan)
+        _print_card(session.card, path)
+        print_fields((name.replace("_", " "), value) for name, value in (needs or {}).items())
+
+
+def _needs(session: "Session", width: int, height: int) -> dict[str, object]:
+    """What restoring an image of that size takes; the delay is in rows of the image before."""
+    from thinlens.model.graph import receptive_rows
+
+    above, below = receptive_rows(session.plan, session.card.scale)
+    return {
+        "width": width,
+        "height": height,
+        "halo_rows_above": above,
+        "halo_rows_below": below,
+        "latency_rows": below,
+        "working_bytes": session.working_bytes(height, width),
+        "threads": session.threads,
+    }
+
+
+def _record(session: "Session", path: "Path", needs: dict[str, object] | None) -> dict[str, object]:
+    import msgspec
+
+    record: dict[str, object] = {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "card": msgspec.to_builtins(session.card),
+        "plan": msgspec.to_builtins(session.plan),
+        "channels": session.plan.channels(),
+    }
+    return record if needs is None else {**record, "needs": needs}
+
+
+def _print_plan(plan: "Plan") -> None:
+    from thinlens.model.ops import kind_of
+
+    channels = plan.channels()
+    rows = []
+    for node in plan.nodes:
+        shapes = node.op.tensor_shapes()
+        tensors = " ".join(f"{node.tensors[role]} {'x'.join(map(str, shapes[role]))}" for role in node.tensors)
+        rows.append((node.name, kind_of(node.op), ", ".join(node.inputs), channels[node.name], tensors))
+    print_table(COLUMNS, rows)
+    print_line(", ".join(f"{output}: {value}" for output, value in plan.outputs.items()))
+
+
+def _print_card(card: "ModelCard", path: "Path") -> None:
+    training = card.training
+    data = "; ".join(f"{source.name} ({source.images} images, {source.licence})" for source in training.data)
+    print_fields(
+        (
+            ("name", card.name),
+            ("file", f"{path} ({to_bytes_text(path.stat().st_size)})"),
+            ("task", f"{card.task} x{card.scale}, {card.colour}"),
+            ("parameters", card.params),
+            ("MACs", f"{card.macs_per_pixel:.1f} per output pixel"),
+            ("licence", card.licence),
+            ("training", f"{training.schedule} schedule, {training.steps} steps, recipe {training.recipe}"),
+            ("data", data or None),
+        )
+    )
+    columns = ("measured on", ">images", ">PSNR Y", ">SSIM Y", "protocol")
+    rows = [(m.data, m.count, f"{m.psnr_y_db:.2f} dB", f"{m.ssim_y:.4f}", m.protocol) for m in card.quality]
+    if rows:
+        print_table(columns, rows)

@@ -1,0 +1,60 @@
+"""Progress with remaining time, on stderr: only on a terminal, and only for work of more than two seconds."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+DELAY_SECONDS = 2.0
+
+
+class Meter:
+    """Bars by name, as a context; silent where nobody watches."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Meter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def show(self, name: str, done: float, total: float) -> None:
+        """Set the bar ``name`` to ``done`` of ``total``."""
+        if not sys.stderr.isatty() or time.monotonic() - self._begun < DELAY_SECONDS:
+            return
+        bars = self._bars = self._bars or _start()
+        if name not in self._tasks:
+            self._tasks[name] = bars.add_task(name, total=total)
+        bars.update(self._tasks[name], completed=done, total=total)
+
+    def drop(self, name: str) -> None:
+        """Take the bar ``name`` away, if it was shown."""
+        if self._bars is not None and name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
+
+
+def _start() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else results meant for a pipe would land on the terminal
+    )
+    bars.start()
+    return bars
