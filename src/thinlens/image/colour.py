@@ -75,9 +75,7 @@ def gray_uint8(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         ``H W`` uint8, equal to ``Image.convert("L")`` for each of the 2**24 colours.
     """
     red, green, blue = _planes(rgb.astype(np.uint32))
-    gray: npt.NDArray[np.uint8] = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(
-        np.uint8
-    )
+    gray: npt.NDArray[np.uint8] = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
     return gray
 
 

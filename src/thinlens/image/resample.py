@@ -86,9 +86,7 @@ class Resampler:
     def __init__(self, in_height: int, in_width: int, out_height: int, out_width: int) -> None:
         sizes = (in_height, in_width, out_height, out_width)
         if min(sizes) < 1:
-            raise ShapeError(
-                f"resize: got {in_height}x{in_width} to {out_height}x{out_width}; each must be at least 1"
-            )
+            raise ShapeError(f"resize: got {in_height}x{in_width} to {out_height}x{out_width}; each must be at least 1")
         self.in_height, self.in_width, self.out_height, self.out_width = sizes
         self._rows = create_taps(in_height, out_height)
         self._columns = create_taps(in_width, out_width)
@@ -152,9 +150,7 @@ class Resampler:
         if band.dtype not in (np.float32, np.float64):
             raise ShapeError(f"resize: got dtype `{band.dtype}`; accepted `float32` and `float64`")
         if band.ndim not in (2, 3) or band.shape[1] != self.in_width:
-            raise ShapeError(
-                f"resize: got shape {band.shape}; accepted `H {self.in_width}` or `H {self.in_width} C`"
-            )
+            raise ShapeError(f"resize: got shape {band.shape}; accepted `H {self.in_width}` or `H {self.in_width} C`")
         if first > needed[0] or first + len(band) < needed[1]:
             raise ShapeError(
                 f"resize: got input rows [{first}, {first + len(band)}); needed [{needed[0]}, {needed[1]})"
@@ -167,9 +163,7 @@ def _per_column(weight: FloatImage, ndim: int) -> FloatImage:
     return turned[:, :, None] if ndim == 3 else turned
 
 
-def _mix_columns(
-    rows: FloatImage, columns: npt.NDArray[np.int64], weights: FloatImage, result: FloatImage
-) -> None:
+def _mix_columns(rows: FloatImage, columns: npt.NDArray[np.int64], weights: FloatImage, result: FloatImage) -> None:
     """Resample along the width, into ``result``."""
     result.fill(0)
     for index, weight in zip(columns, weights, strict=True):

@@ -1,0 +1,231 @@
+"""Bytes of an image file -> `ImageFile`: closed list of formats, told by content, size checked before decoding.
+
+Pillow decodes 8 bits a sample. It would read deeper colour as 8 bits without a word, so 16-bit PNG and TIFF go through
+libvips (imported only then), 16-bit PPM through NumPy, and every other depth is refused.
+"""
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL import (
+    ImageFile as PillowFile,
+)
+
+from thinlens.errors import ImageError
+from thinlens.image import exif as exif_block
+from thinlens.image.formats import ImageFile, format_of_content, ppm_header, webp_header
+from thinlens.image.tiff import read_header
+
+AnyImage = npt.NDArray[Any]
+
+# Named one by one: `Image.open` would try plugins in turn, and its own pixel cap is a global of the process.
+OPENERS: dict[str, type[PillowFile.ImageFile]] = {
+    "png": PngImagePlugin.PngImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "ppm": PpmImagePlugin.PpmImageFile,
+}
+
+# Pillow's mode -> the mode whose samples are kept. Palettes and CMYK are looked at first.
+MODES = {
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "PA": "RGBA",
+}
+
+HEAD_BYTES = 4096
+
+# Python's warning filters belong to the whole process, so two threads must not silence Pillow at once.
+_SILENCE = threading.Lock()
+
+
+@contextlib.contextmanager
+def _reporting(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one `ImageError`, and keep its warnings quiet."""
+    try:
+        with _SILENCE, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError as error:
+        raise ImageError(f"`{name}`: {error}") from error
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ImageError(
+            f"`{name}`: cannot be decoded ({reason}): damaged, truncated or of a rare kind; get an intact copy"
+        ) from error
+
+
+def decode(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
+    """Decode an image.
+
+    Args:
+        file: the open file, at its start, seekable.
+        name: what to call it in messages.
+        max_pixels: largest height x width that may be decoded.
+
+    Returns:
+        The image, upright.
+
+    Raises:
+        ImageError: not an image of the accepted formats, damaged, too large, or of a kind that would lose
+        something.
+    """
+    with _reporting(name):
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        format_name = format_of_content(head)
+        if format_name is None:
+            found = "not an image of a known format" if head else "an empty file"
+            raise ImageError(f"{found}; accepted PNG, JPEG, TIFF, WebP, BMP and PPM")
+        if format_name == "tiff":
+            return _decode_tiff(file, max_pixels)
+        if format_name == "ppm" and (header := ppm_header(head)) and header[3] > 255:
+            _check_size(header[2], header[1], 1, max_pixels)
+            return ImageFile(_decode_deep_ppm(file, header), "ppm")
+        if format_name == "webp":
+            width, height, animated = webp_header(head)
+            _check_size(height, width, 1 + animated, max_pixels)
+        with OPENERS[format_name](file) as image:
+            _check_size(image.height, image.width, getattr(image, "n_frames", 1), max_pixels)
+            return _decode_plain(file, image, format_name, head)
+
+
+def _check_size(height: int, width: int, frames: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width}x{height} is {width * height} pixels, the cap is {max_pixels}; "
+            "raise it with `--max-pixels` if the file is to be trusted"
+        )
+    if width * height == 0:
+        raise ImageError(f"the image has no pixels ({width}x{height}); get an intact copy")
+    if frames != 1:
+        raise ImageError("more than one frame or page; accepted one; split the file first")
+
+
+def _decode_tiff(file: BinaryIO, max_pixels: int) -> ImageFile:
+    header = read_header(file)
+    _check_size(header.height, header.width, header.pages, max_pixels)
+    file.seek(0)
+    if header.bits == 16:
+        pixels, icc = _decode_deep(file.read(), "tiff"), header.icc
+    else:
+        with OPENERS["tiff"](file) as image:
+            image.load()
+            pixels, icc = _decode_shallow(image, header.bits)
+    return ImageFile(exif_block.turn(pixels, header.orientation), "tiff", icc, header.exif, header.dpi)
+
+
+def _decode_plain(file: BinaryIO, image: PillowFile.ImageFile, format_name: str, head: bytes) -> ImageFile:
+    """Decode any other opened image, whose size is fine, and collect what its file says about it."""
+    bits = head[24] if format_name == "png" else 8
+    if bits == 16:
+        file.seek(0)
+        pixels, icc = _decode_deep(file.read(), format_name), image.info.get("icc_profile")
+    else:
+        image.load()
+        pixels, icc = _decode_shallow(image, bits)
+    orientation, block = 1, _read_exif(image)
+    if block:
+        orientation, block = exif_block.upright(block)
+    dpi = image.info.get("dpi")
+    return ImageFile(
+        pixels=exif_block.turn(pixels, orientation),
+        format=format_name,
+        icc=icc or None,
+        exif=block,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+    )
+
+
+def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> AnyImage:
+    """Decode binary PPM or PGM with two bytes a sample, scaled to the full 16-bit range."""
+    kind, width, height, largest, start = header
+    if kind not in (5, 6):
+        raise ImageError("plain-text PPM of more than 8 bits; accepted binary PPM; convert the file first")
+    if largest > 65535:
+        raise ValueError(f"largest value {largest}")
+    channels = 1 if kind == 5 else 3
+    file.seek(start)
+    data = file.read(2 * width * height * channels)
+    if len(data) < 2 * width * height * channels:
+        raise ValueError("image file is truncated")
+    samples: AnyImage = np.frombuffer(data, ">u2").reshape((height, width) if kind == 5 else (height, width, 3))
+    if largest < 65535:
+        samples = np.rint(np.minimum(samples, largest) * (65535 / largest))
+    return samples.astype(np.uint16)
+
+
+def _decode_deep(data: bytes, format_name: str) -> AnyImage:
+    """Decode a 16-bit PNG or TIFF with libvips."""
+    import pyvips
+
+    pyvips.cache_set_max(0)  # its cache would keep the bytes of the last hundred files alive
+    load = pyvips.Image.pngload_buffer if format_name == "png" else pyvips.Image.tiffload_buffer
+    image = load(data, fail_on="error")
+    if image.format != "ushort" or image.interpretation not in ("grey16", "rgb16") or image.bands > 4:
+        raise ImageError(
+            f"16-bit samples of kind `{image.interpretation}` with {image.bands} channels; "
+            "accepted gray and RGB, with or without alpha; convert the file first"
+        )
+    shape = (image.height, image.width, image.bands)
+    return np.frombuffer(image.write_to_memory(), np.uint16).reshape(shape[:2] if image.bands == 1 else shape)
+
+
+def _decode_shallow(image: Image.Image, bits: int) -> tuple[AnyImage, bytes | None]:
+    """Bring a loaded 8-bit image to gray, gray + alpha, RGB or RGBA; return it with the profile that still fits."""
+    icc = image.info.get("icc_profile")
+    if image.mode == "CMYK":
+        return np.asarray(_from_cmyk(image, icc)), None
+    transparent = "transparency" in image.info
+    if image.mode == "P":
+        return np.asarray(image.convert("RGBA" if transparent else "RGB")), icc
+    if image.mode not in MODES:
+        raise ImageError(f"samples of kind `{image.mode}`; accepted gray, RGB, palettes, CMYK; convert first")
+    target = MODES[image.mode]
+    if transparent and target in ("L", "RGB"):
+        if bits in (2, 4):  # Pillow scales such samples to 8 bits, but not the value that is transparent
+            image.info["transparency"] *= 255 // ((1 << bits) - 1)
+        target = {"L": "LA", "RGB": "RGBA"}[target]
+    return np.asarray(image if image.mode == target else image.convert(target)), icc
+
+
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Convert CMYK to RGB: to sRGB through its own profile, or by the plain formula where it has none that works."""
+    if icc:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
+
+
+def _read_exif(image: PillowFile.ImageFile) -> bytes | None:
+    if "Raw profile type exif" in image.info:  # PNG files written before the eXIf chunk existed
+        return exif_block.bare(image.getexif().tobytes())
+    return exif_block.bare(image.info.get("exif"))
