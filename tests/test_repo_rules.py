@@ -1,5 +1,6 @@
 """Rules of the repository that no linter knows."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_version_stands_in_one_place():
 
 def test_constraints_pin_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     names = {re.split(r"[<>=]", requirement)[0].lower() for requirement in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert names <= pinned

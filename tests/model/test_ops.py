@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinlens.errors import PlanError
-from thinlens.model.ops import OPS, ChannelSlice, Conv2d, Multiply, PixelShuffle, kind_of
+from thinlens.model.ops import OPS, ChannelSlice, Conv2d, ConvTranspose2d, Multiply, PixelShuffle, kind_of
 
 
 def conv(**fields):
@@ -18,7 +18,8 @@ def test_kinds_are_unique():
 
 
 def _example(kind):
-    fields = {Conv2d: {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)}, PixelShuffle: {"scale": 2}}
+    size = {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)}
+    fields = {Conv2d: size, ConvTranspose2d: size, PixelShuffle: {"scale": 2}}
     return kind(**fields.get(kind, {"start": 0, "stop": 1} if kind is ChannelSlice else {}))
 
 

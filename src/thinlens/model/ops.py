@@ -11,7 +11,7 @@ image; such rows are *padding*, made for the op's own input by its ``pad_mode``.
 """
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -52,6 +52,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     def first_row(self, first: int) -> int:
         """Output row that comes first when input rows from ``first`` on are computed."""
         return first
+
+    def row_padding(self) -> PadMode:
+        """How rows outside the image are made."""
+        return "zero"
 
     def macs(self, channels: tuple[int, ...], out_size: Size) -> int:
         """Multiply-accumulates for an output of ``out_size``."""
@@ -128,6 +132,10 @@ class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
         """Inverse of `in_rows`."""
         return (first + self.padding[0]) // self.stride
 
+    def row_padding(self) -> PadMode:
+        """The record's own mode."""
+        return self.pad_mode
+
     def macs(self, channels: tuple[int, ...], out_size: Size) -> int:
         """One per weight and output pixel; padding counts as pixels."""
         taps = self.kernel[0] * self.kernel[1] * self.in_channels // self.groups
@@ -143,6 +151,96 @@ class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
         for tie in ties[0][1:]:  # groups of several channels must keep their sizes: nothing can be cut alone
             joined = union(joined, tie)
         return [joined] * self.out_channels
+
+
+class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):
+    """Transposed convolution: each input pixel adds its weighted kernel to the output, ``stride`` pixels apart.
+
+    Tensors: ``weight`` (in, out, kh, kw) and, if ``bias``, ``bias`` (out,). ``padding`` output pixels are cut on each
+    side, ``output_padding`` added below and on the right. Input pixels outside the image are zero or the ``edge``.
+    """
+
+    in_channels: Channels
+    out_channels: Channels
+    kernel: tuple[KernelSize, KernelSize]
+    stride: Step = 1
+    padding: tuple[Padding, Padding] = (0, 0)
+    output_padding: Annotated[int, msgspec.Meta(ge=0, le=63)] = 0
+    pad_mode: PadMode = "zero"
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output_padding >= self.stride and self.output_padding:
+            raise PlanError(
+                f"`conv_transpose2d`: output padding {self.output_padding} must be below stride {self.stride}"
+            )
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of ``weight`` and, if present, ``bias``."""
+        weight = {"weight": (self.in_channels, self.out_channels, *self.kernel)}
+        return weight | ({"bias": (self.out_channels,)} if self.bias else {})
+
+    def channels_out(self, channels: tuple[int, ...]) -> int:
+        """The record's own number, if the input has the channels it expects."""
+        if channels[0] != self.in_channels:
+            raise PlanError(f"`conv_transpose2d`: input has {channels[0]} channels; accepted: {self.in_channels}")
+        return self.out_channels
+
+    def out_size(self, size: Size) -> Size:
+        """``(n - 1) stride - 2 padding + kernel + output_padding`` on each axis."""
+        out = [
+            (n - 1) * self.stride - 2 * p + k + self.output_padding
+            for n, p, k in zip(size, self.padding, self.kernel, strict=True)
+        ]
+        if min(out) < 1:
+            raise PlanError(f"`conv_transpose2d`: an input of {size} gives nothing with padding {self.padding}")
+        return out[0], out[1]
+
+    def in_rows(self, start: int, stop: int) -> tuple[int, int]:
+        """The rows whose kernels reach the asked ones."""
+        top = -(-(start + self.padding[0] - self.kernel[0] + 1) // self.stride)
+        return top, (stop - 1 + self.padding[0]) // self.stride + 1
+
+    def first_row(self, first: int) -> int:
+        """Where the kernel of the first input row begins."""
+        return first * self.stride - self.padding[0]
+
+    def row_padding(self) -> PadMode:
+        """The record's own mode."""
+        return self.pad_mode
+
+    def macs(self, channels: tuple[int, ...], out_size: Size) -> int:
+        """One per weight and input pixel: the output's pixels over the square of the stride."""
+        taps = self.kernel[0] * self.kernel[1] * self.in_channels * self.out_channels
+        return taps * out_size[0] * out_size[1] // self.stride**2
+
+    def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
+        """Output channels are free."""
+        return [fresh() for _ in range(self.out_channels)]
+
+
+class Tanh(Op, frozen=True, kw_only=True, tag="tanh"):
+    """Hyperbolic tangent, element by element."""
+
+
+class Sigmoid(Op, frozen=True, kw_only=True, tag="sigmoid"):
+    """``1 / (1 + exp(-x))``, element by element."""
+
+
+class PRelu(Op, frozen=True, kw_only=True, tag="prelu"):
+    """``max(x, 0) + weight min(x, 0)``. Tensor: ``weight`` (1,), shared, or (channels,)."""
+
+    slopes: Channels = 1
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of ``weight``."""
+        return {"weight": (self.slopes,)}
+
+    def channels_out(self, channels: tuple[int, ...]) -> int:
+        """As many as come in, which must have one slope each unless it is shared."""
+        if self.slopes not in (1, channels[0]):
+            raise PlanError(f"`prelu`: {self.slopes} slopes for {channels[0]} channels; accepted: 1 or one a channel")
+        return channels[0]
 
 
 class PixelShuffle(Op, frozen=True, kw_only=True, tag="pixel_shuffle"):
@@ -235,8 +333,10 @@ class SoftmaxSum(Op, frozen=True, kw_only=True, tag="softmax_sum"):
         return [fresh()]
 
 
-AnyOp = Conv2d | PixelShuffle | ChannelSlice | Multiply | ChannelMax | SoftmaxSum
-OPS: tuple[type[Op], ...] = (Conv2d, PixelShuffle, ChannelSlice, Multiply, ChannelMax, SoftmaxSum)
+AnyOp = (
+    Conv2d | ConvTranspose2d | Tanh | Sigmoid | PRelu | PixelShuffle | ChannelSlice | Multiply | ChannelMax | SoftmaxSum
+)
+OPS: tuple[type[Op], ...] = get_args(AnyOp)
 
 
 def kind_of(op: Op) -> str:

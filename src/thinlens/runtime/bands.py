@@ -78,10 +78,9 @@ class BandRestorer:
             rgb = np.repeat(pixels[..., None], 3, axis=2) if self._gray else pixels
             restored = self._network(rgb.transpose(2, 0, 1), first, (start, stop)).transpose(1, 2, 0)
             return luma(restored).astype(np.float32, copy=False) if self._gray else restored
-        if self._gray:
-            return self._network(pixels[None], first, (start, stop))[0]
-        y = self._network(luma(pixels)[None], first, (start, stop))[0]
-        return from_ycbcr(np.dstack((y, self._chroma(start, stop))))
+        gray = pixels if self._gray else luma(pixels)
+        y: Float = self._network(gray.astype(np.float32, copy=False)[None], first, (start, stop))[0]
+        return y if self._gray else from_ycbcr(np.dstack((y, self._chroma(start, stop)))).astype(np.float32, copy=False)
 
     def _network(self, lq: Float, first: int, rows: Rows) -> Float:
         restored = run_rows(self.plan, self.tensors, (first, lq), (self.height, self.width), rows)

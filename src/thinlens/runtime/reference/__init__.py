@@ -10,24 +10,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.model.ops import ChannelMax, ChannelSlice, Conv2d, Multiply, Op, PixelShuffle, SoftmaxSum
-from thinlens.runtime.reference.conv import conv2d
-from thinlens.runtime.reference.pixelwise import (
-    channel_max,
-    channel_slice,
-    multiply,
-    pixel_shuffle,
-    softmax_sum,
+from thinlens.model.ops import (
+    ChannelMax,
+    ChannelSlice,
+    Conv2d,
+    ConvTranspose2d,
+    Multiply,
+    Op,
+    PixelShuffle,
+    PRelu,
+    Sigmoid,
+    SoftmaxSum,
+    Tanh,
 )
+from thinlens.runtime.reference import pixelwise
+from thinlens.runtime.reference.conv import conv2d, conv_transpose2d
 
 Value = npt.NDArray[np.float32]
 Body = Callable[[Any, tuple[Value, ...], Mapping[str, Value]], Value]
 
 BODIES: dict[type[Op], Body] = {
-    ChannelMax: channel_max,
-    ChannelSlice: channel_slice,
+    ChannelMax: pixelwise.channel_max,
+    ChannelSlice: pixelwise.channel_slice,
     Conv2d: conv2d,
-    Multiply: multiply,
-    PixelShuffle: pixel_shuffle,
-    SoftmaxSum: softmax_sum,
+    ConvTranspose2d: conv_transpose2d,
+    Multiply: pixelwise.multiply,
+    PRelu: pixelwise.prelu,
+    PixelShuffle: pixelwise.pixel_shuffle,
+    Sigmoid: pixelwise.sigmoid,
+    SoftmaxSum: pixelwise.softmax_sum,
+    Tanh: pixelwise.tanh,
 }

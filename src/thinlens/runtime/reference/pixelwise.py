@@ -1,6 +1,6 @@
-"""Reference of the ops that look at one pixel at a time: shuffle, slice, product, maximum, softmax-weighted sum.
+"""Reference of the ops that look at one pixel at a time.
 
-All take the record, a tuple of ``C H W`` float32 arrays, and tensors (none here); they return ``C H W`` float32.
+All take the record, a tuple of ``C H W`` float32 arrays, and the op's tensors; they return ``C H W`` float32.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.model.ops import ChannelMax, ChannelSlice, Multiply, PixelShuffle, SoftmaxSum
+from thinlens.model.ops import ChannelMax, ChannelSlice, Multiply, PixelShuffle, PRelu, Sigmoid, SoftmaxSum, Tanh
 
 Value = npt.NDArray[np.float32]
 Tensors = Mapping[str, Value]
@@ -25,6 +25,23 @@ def pixel_shuffle(op: PixelShuffle, inputs: tuple[Value, ...], tensors: Tensors)
 def channel_slice(op: ChannelSlice, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
     """Channels ``[start, stop)``."""
     return inputs[0][op.start : op.stop]
+
+
+def tanh(op: Tanh, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """Hyperbolic tangent."""
+    return np.asarray(np.tanh(inputs[0]))
+
+
+def sigmoid(op: Sigmoid, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``1 / (1 + exp(-x))``, by way of tanh, which cannot overflow."""
+    half = np.float32(0.5)
+    return np.asarray(half + half * np.tanh(half * inputs[0]))
+
+
+def prelu(op: PRelu, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``max(x, 0) + weight min(x, 0)``."""
+    x, zero = inputs[0], np.float32(0)
+    return np.maximum(x, zero) + tensors["weight"][:, None, None] * np.minimum(x, zero)
 
 
 def multiply(op: Multiply, inputs: tuple[Value, ...], tensors: Tensors) -> Value:

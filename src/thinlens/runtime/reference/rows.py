@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thinlens.model.graph import Rows, rows_needed
-from thinlens.model.ops import Conv2d, Op, Size
+from thinlens.model.ops import Op, Size
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.runtime.reference import BODIES
 from thinlens.runtime.reference.conv import NUMPY_PAD
@@ -70,6 +70,6 @@ def padded(op: Op, band: Band, height: int, first: int, last: int) -> Value:
     begin, value = band
     above, below = max(0, -first), max(0, last - height)
     inside = value[:, max(first, 0) - begin : min(last, height) - begin]
-    if above == below == 0 or not isinstance(op, Conv2d):
+    if above == below == 0:
         return inside
-    return np.pad(inside, ((0, 0), (above, below), (0, 0)), NUMPY_PAD[op.pad_mode])  # type: ignore[call-overload, no-any-return]
+    return np.pad(inside, ((0, 0), (above, below), (0, 0)), NUMPY_PAD[op.row_padding()])  # type: ignore[call-overload, no-any-return]

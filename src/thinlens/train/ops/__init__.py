@@ -5,12 +5,33 @@ of their own for any op.
 """
 
 from thinlens.model.ops import Op
-from thinlens.train.ops.conv import Conv2d
+from thinlens.train.ops.conv import Conv2d, ConvTranspose2d
 from thinlens.train.ops.module import OpModule
-from thinlens.train.ops.pixelwise import ChannelMax, ChannelSlice, Multiply, PixelShuffle, SoftmaxSum
+from thinlens.train.ops.pixelwise import (
+    ChannelMax,
+    ChannelSlice,
+    Multiply,
+    PixelShuffle,
+    PRelu,
+    Sigmoid,
+    SoftmaxSum,
+    Tanh,
+)
 
 BODIES: dict[type[Op], type[OpModule]] = {
-    body.record: body for body in (ChannelMax, ChannelSlice, Conv2d, Multiply, PixelShuffle, SoftmaxSum)
+    body.record: body
+    for body in (
+        ChannelMax,
+        ChannelSlice,
+        Conv2d,
+        ConvTranspose2d,
+        Multiply,
+        PRelu,
+        PixelShuffle,
+        Sigmoid,
+        SoftmaxSum,
+        Tanh,
+    )
 }
 
 __all__ = [
@@ -18,8 +39,12 @@ __all__ = [
     "ChannelMax",
     "ChannelSlice",
     "Conv2d",
+    "ConvTranspose2d",
     "Multiply",
     "OpModule",
+    "PRelu",
     "PixelShuffle",
+    "Sigmoid",
     "SoftmaxSum",
+    "Tanh",
 ]

@@ -1,4 +1,4 @@
-"""Torch body of the convolution."""
+"""Torch bodies of the convolutions."""
 
 import torch
 import torch.nn.functional as F
@@ -21,3 +21,20 @@ class Conv2d(OpModule):
             x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="replicate")
             padding = (0, 0)
         return F.conv2d(x, weight, bias, op.stride, padding, 1, op.groups)
+
+
+class ConvTranspose2d(OpModule):
+    """Transposed convolution of ``N C H W`` float tensors; fields as in `thinlens.model.ops.ConvTranspose2d`."""
+
+    record = ops.ConvTranspose2d
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``N C H W`` -> ``N C' H' W'``."""
+        op: ops.ConvTranspose2d = self.op
+        weight, bias = self.get_parameter("weight"), self._parameters.get("bias")
+        padding: tuple[int, int] = op.padding
+        if op.pad_mode == "edge":
+            reach = [-(-(k - 1) // op.stride) for k in op.kernel]  # input pixels outside that still reach inside
+            x = F.pad(x, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
+            padding = padding[0] + reach[0] * op.stride, padding[1] + reach[1] * op.stride
+        return F.conv_transpose2d(x, weight, bias, op.stride, padding, op.output_padding)

@@ -27,6 +27,40 @@ class ChannelSlice(OpModule):
         return x[:, self.op.start : self.op.stop]
 
 
+class Tanh(OpModule):
+    """Hyperbolic tangent."""
+
+    record = ops.Tanh
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return torch.tanh(x)
+
+
+class Sigmoid(OpModule):
+    """Logistic function."""
+
+    record = ops.Sigmoid
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return torch.sigmoid(x)
+
+
+class PRelu(OpModule):
+    """``max(x, 0) + weight min(x, 0)``."""
+
+    record = ops.PRelu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``N C H W``, one slope for all channels or one each."""
+        return F.prelu(x, self.get_parameter("weight"))
+
+    def reset_parameters(self) -> None:
+        """Slope 0.25, as torch's own layer begins."""
+        torch.nn.init.constant_(self.get_parameter("weight"), 0.25)
+
+
 class Multiply(OpModule):
     """Element by element product."""
 
