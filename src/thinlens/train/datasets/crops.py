@@ -1,0 +1,57 @@
+"""Random crops for the plain trainer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from thinlens.errors import RecipeError
+from thinlens.train.datasets.pairs import Pair, Plane
+from thinlens.train.datasets.patches import SYMMETRIES, turn
+
+FloatBatch = npt.NDArray[np.float32]
+
+
+class CropSampler:
+    """Batches of aligned crops; batch ``step`` is a function of the seed and ``step`` alone.
+
+    Args:
+        pairs: of one scale ``s``; images smaller than the crop are left out.
+        crop: side of the `lq` crops, in pixels.
+        batch: crops a batch.
+        seed: of the random draws.
+
+    Raises:
+        RecipeError: if no image is large enough.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], crop: int, batch: int, seed: int) -> None:
+        self._pairs = [pair for pair in pairs if min(pair.lq.shape) >= crop]
+        if not self._pairs:
+            raise RecipeError(f"loop.crop: got {crop}; no `lq` image is that large; accepted: at most its smaller side")
+        self._crop, self._batch, self._seed = crop, batch, seed
+        pixels = np.array([pair.lq.size for pair in self._pairs], np.float64)
+        self._share = pixels / pixels.sum()
+
+    def batch(self, step: int) -> tuple[FloatBatch, FloatBatch]:
+        """Draw a batch: images by their size, places and symmetries evenly.
+
+        Returns:
+            ``lq``: ``(N, 1, crop, crop)`` and ``hq``: ``(N, 1, s * crop, s * crop)``, float32 in 0..1.
+        """
+        rng = np.random.default_rng([self._seed, step])
+        chosen = rng.choice(len(self._pairs), self._batch, p=self._share)
+        crops = [self._draw(self._pairs[index], rng) for index in chosen]
+        return _to_batch([pair.lq for pair in crops]), _to_batch([pair.hq for pair in crops])
+
+    def _draw(self, pair: Pair, rng: np.random.Generator) -> Pair:
+        scale, crop = pair.hq.shape[0] // pair.lq.shape[0], self._crop
+        y, x = (int(rng.integers(0, size - crop + 1)) for size in pair.lq.shape)
+        symmetry = int(rng.integers(len(SYMMETRIES)))
+        hq = pair.hq[scale * y : scale * (y + crop), scale * x : scale * (x + crop)]
+        return Pair(turn(pair.lq[y : y + crop, x : x + crop], symmetry), turn(hq, symmetry))
+
+
+def _to_batch(planes: list[Plane]) -> FloatBatch:
+    """N planes ``H W`` uint8 -> ``N 1 H W`` float32 in 0..1."""
+    return np.stack(planes)[:, None].astype(np.float32) / np.float32(255)

@@ -1,0 +1,149 @@
+"""From a recipe to a model file: images -> pairs -> training -> plan -> `model.safetensors`."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import nn
+
+from thinlens.errors import OutputError, RecipeError
+from thinlens.model.card import DataSource, ModelCard, Training
+from thinlens.model.file import Model, write_model
+from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.images import ImageFolder, find_images
+from thinlens.train.datasets.pairs import Pair, read_pairs
+from thinlens.train.loop import Progress, Watch, fit, ignore_progress
+from thinlens.train.lower import lower
+from thinlens.train.networks import Configuration, create_network, find_configuration
+from thinlens.train.networks.edge_sr import EdgeSR
+from thinlens.train.recipe import Plain, Recipe, SharedPhase
+from thinlens.train.shared_phase import fit_shared_phase
+
+MODEL = "model.safetensors"
+RECIPE = "recipe.json"
+
+
+def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progress: Progress = ignore_progress) -> Path:
+    """Train what a recipe says.
+
+    On the CPU the same recipe gives the same weights, killed and resumed or not.
+
+    Args:
+        recipe: checked; `data.root` is relative to the current folder.
+        directory: gets `model.safetensors`, `log.jsonl`, `recipe.json` and `checkpoints/`; made if missing.
+        resume: go on with the training that `directory` holds.
+        progress: called with (part, steps done, steps in all) now and then.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        OutputError: if `directory` is not empty and `resume` is not asked for.
+        RecipeError: if the recipe does not fit the images, the network, or the training to be resumed.
+        UnknownNameError: if no network has the recipe's name.
+        ImageError: if an image is damaged.
+    """
+    configuration = find_configuration(recipe.network)
+    _check_fits(recipe, configuration)
+    root = Path(recipe.data.root)
+    folders = find_images(root, recipe.data.train, permissive=recipe.data.terms == "permissive")
+    held_out = find_images(root, recipe.data.val)
+    _claim(directory, recipe, resume=resume)
+    begun = time.monotonic()
+    pairs, val = _pairs(folders, configuration.scale), _pairs(held_out, configuration.scale)
+    network = train_network(recipe, configuration, pairs, val, Watch("training", directory, progress))
+    minutes = None if resume else round((time.monotonic() - begun) / 60, 2)
+    model = to_model(network, recipe, tuple(folder.source() for folder in folders), minutes)
+    write_model(directory / MODEL, model, overwrite=True)
+    return directory / MODEL
+
+
+def train_network(
+    recipe: Recipe, configuration: Configuration, train: list[Pair], val: list[Pair], watch: Watch
+) -> nn.Module:
+    """Train a fresh network by the recipe's loop, on pairs of its scale; errors as in `run_recipe`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = create_network(recipe.network)
+    if isinstance(recipe.loop, SharedPhase) and isinstance(configuration, EdgeSR):
+        weight = fit_shared_phase(configuration, train, val, recipe.loop, recipe.seed, watch)
+        with torch.no_grad():
+            network.get_parameter("filter.weight").copy_(torch.from_numpy(weight))
+    elif isinstance(recipe.loop, Plain):
+        fit_plain(network, train, recipe.loop, recipe.seed, watch)
+    return network
+
+
+def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch) -> None:
+    """Train any luma network end to end on random crops, mean squared error; in place."""
+    crops = CropSampler(train, settings.crop, settings.batch, seed)
+
+    def loss(module: nn.Module, step: int) -> torch.Tensor:
+        device = next(module.parameters()).device
+        lq, hq = (torch.from_numpy(batch).to(device) for batch in crops.batch(step))
+        return nn.functional.mse_loss(module(lq), hq)
+
+    fit(network, loss, settings, watch)
+
+
+def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], minutes: float | None) -> Model:
+    """Lower a trained luma network and write its card; quality is measured elsewhere.
+
+    Args:
+        network: trained.
+        recipe: by which.
+        data: the training images and their terms.
+        minutes: that the training took, if known.
+    """
+    plan, tensors = lower(network)
+    size = (64, 64)
+    height, width = plan.sizes(size)[plan.outputs["image"]]
+    training = Training(
+        recipe=recipe.network,
+        recipe_sha256=recipe.sha256(),
+        schedule=recipe.schedule,
+        steps=recipe.loop.steps,
+        seed=recipe.seed,
+        starts=recipe.loop.starts if isinstance(recipe.loop, SharedPhase) else 1,
+        data=data,
+        minutes=minutes,
+        device=f"{recipe.loop.accelerator}, {recipe.loop.threads} thread(s)",
+    )
+    card = ModelCard(
+        name=recipe.network,
+        task="sr",
+        scale=height // size[0],
+        colour="luma",
+        params=sum(tensor.size for tensor in tensors.values()),
+        macs_per_pixel=plan.macs(size) / (height * width),
+        licence=recipe.licence,
+        training=training,
+    )
+    return Model({"main": plan}, tensors, card)
+
+
+def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
+    if isinstance(recipe.loop, SharedPhase) and not isinstance(configuration, EdgeSR):
+        raise RecipeError(
+            f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '
+            '(`edge_sr_max_*`, `edge_sr_tm_*`, `edge_sr_tr_*`); use "plain"'
+        )
+
+
+def _pairs(folders: list[ImageFolder], scale: int) -> list[Pair]:
+    return read_pairs([path for folder in folders for path in folder.files], scale)
+
+
+def _claim(directory: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make `directory` this recipe's, or check that it is."""
+    held = directory / RECIPE
+    if resume and held.is_file():
+        if msgspec.json.decode(held.read_bytes()).get("sha256") != recipe.sha256():
+            raise RecipeError(f"`{directory}` holds a training by another recipe; resume that one, or use a new folder")
+        return
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OutputError(f"`{directory}` is not empty; use a new folder, or `--resume` to go on with what is in it")
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {"sha256": recipe.sha256(), "recipe": msgspec.to_builtins(recipe)}
+    held.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")

@@ -1,0 +1,218 @@
+"""Recipes: everything that decides a model's weights, in one strictly typed TOML file.
+
+    network = "edge_sr_tm_k7_c4_x2"
+    [data]
+    train = ["train/cid22"]
+    val = ["val"]
+    [loop]
+    kind = "shared_phase"
+    steps = 10000
+
+A recipe's hash covers every value, defaults included, except where the data lie (`data.root`).
+"""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from thinlens.errors import RecipeError
+
+Count = Annotated[int, Meta(ge=1)]
+Folders = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which images.
+
+    Args:
+        train: folders of clean training images, relative to ``root``; subfolders are taken in.
+        val: folders of held-out images, by which the best start is chosen; never trained on.
+        root: where the folders lie, relative to the current folder; no part of the recipe's hash.
+        terms: ``permissive`` refuses folders whose licence does not let the weights be used in products.
+    """
+
+    train: Folders
+    val: Folders
+    root: str = "data"
+    terms: Literal["permissive", "any"] = "any"
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What both trainers share: Adam (0.9, 0.99), linear warm-up, cosine to zero, averaged weights.
+
+    Args:
+        steps: optimiser steps, >= 1.
+        batch: samples a step: patches (shared phase) or crops (plain).
+        lr: peak learning rate, above 0 and at most 1.
+        warmup: steps of linear warm-up, >= 0.
+        ema: decay of the average of the weights, 0 (the last weights) to below 1.
+        checkpoint_every: steps between checkpoints, >= 1; no influence on the weights.
+        threads: of torch, >= 1; sums may be split by it, so the last bits of the weights depend on it.
+        accelerator: ``cpu`` gives the same weights each time; ``auto`` takes a GPU if there is one.
+    """
+
+    steps: Count
+    batch: Count
+    lr: Annotated[float, Meta(gt=0, le=1)] = 2e-3
+    warmup: Annotated[int, Meta(ge=0)] = 200
+    ema: Annotated[float, Meta(ge=0, lt=1)] = 0.999
+    checkpoint_every: Count = 5000
+    threads: Count = 1
+    accelerator: Literal["cpu", "auto"] = "cpu"
+
+
+class SharedPhase(Loop, tag_field="kind", tag="shared_phase", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One-layer upscalers: one independent problem for each orbit of phases, see `thinlens.train.shared_phase`.
+
+    Args:
+        starts: random starts that are trained at once; the best on validation patches is kept.
+        patches: training patches of each phase, >= ``batch``. Too few of them overfit large networks.
+        val_patches: validation patches of each phase.
+    """
+
+    batch: Count = 4096
+    starts: Annotated[int, Meta(ge=1, le=64)] = 2
+    patches: Count = 4_000_000
+    val_patches: Count = 400_000
+
+
+class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Any network, end to end on random crops.
+
+    Args:
+        crop: side of the `lq` crops in pixels, >= 1.
+    """
+
+    batch: Count = 16
+    crop: Count = 32
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides a model's weights.
+
+    Args:
+        network: a name that `thinlens networks` prints; the model is named after it.
+        data: which images.
+        loop: how it is trained; ``kind`` is ``shared_phase`` or ``plain``.
+        seed: of every random draw, >= 0.
+        schedule: ``short`` if the training is shorter than its method's paper asks for.
+        licence: SPDX identifier of the weights' licence.
+    """
+
+    network: str
+    data: Data
+    loop: SharedPhase | Plain
+    seed: Annotated[int, Meta(ge=0)] = 0
+    schedule: Literal["full", "short"] = "full"
+    licence: str = "Apache-2.0"
+
+    def sha256(self) -> str:
+        """Hash of the canonical form: JSON with sorted keys, all values spelled out, without `data.root`."""
+        neutral = msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, root=""))
+        return hashlib.sha256(msgspec.json.encode(neutral, order="sorted")).hexdigest()
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: a TOML file.
+        overrides: ``a.b=value`` each, the value as TOML would have it (``loop.steps=100``, ``data.root="/data"``).
+
+    Raises:
+        RecipeError: if the file is missing or no TOML, or has an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"`{path}`: cannot be read as TOML: {reason}") from error
+    for override in overrides:
+        _override(table, override)
+    return to_recipe(table, where=str(path))
+
+
+def to_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Check a decoded TOML table; ``where`` begins the messages. Errors as in `read_recipe`."""
+    try:
+        recipe = msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{where}: {_explain(str(error), table)}") from error
+    loop = recipe.loop
+    if isinstance(loop, SharedPhase) and min(loop.patches, loop.val_patches) < loop.batch:
+        least = min(loop.patches, loop.val_patches)
+        raise RecipeError(
+            f"{where}: `loop.patches`, `loop.val_patches`: got {least}; accepted: >= batch ({loop.batch})"
+        )
+    return recipe
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Put one ``a.b=value`` into a table, in place."""
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise RecipeError(f"--set: got `{override}`; accepted: key=value, such as `loop.steps=100`")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(
+            f"--set {path}: got `{text}`; accepted: a TOML value; text stands in quotes, such as `'\"text\"'`"
+        ) from error
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {path}: `{key}` is a value, not a table; give its own name alone")
+    table[keys[-1]] = value
+
+
+def _explain(message: str, table: dict[str, Any]) -> str:
+    """Turn msgspec's ``Expected `int`, got `str` - at `$.loop.steps``` into key, found, accepted, advice."""
+    problem, _, at = message.partition(" - at `$")
+    path = at.rstrip("`").strip(".")
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
+        return _explain_unknown(unknown[1], path, table)
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", problem):
+        return f"`{_join(path, missing[1])}`: missing; add it"
+    accepted = re.sub(r"^Expected ", "", problem).split(", got")[0]
+    accepted = accepted.replace("`object`", "a table").replace("`array`", "a list")
+    if problem.startswith("Invalid "):
+        accepted = _accepted_values(path, table)
+    return f"`{path or 'recipe'}`: got {_value_at(table, path)!r}; accepted: {accepted}"
+
+
+def _explain_unknown(key: str, path: str, table: dict[str, Any]) -> str:
+    kinds = {"": Recipe, "data": Data, "loop": Plain if _value_at(table, "loop.kind") == "plain" else SharedPhase}
+    known = [*kinds.get(path, Recipe).__struct_fields__] + (["kind"] if path == "loop" else [])
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(f'`{_join(path, name)}`' for name in near)}? " if near else ""
+    return f"`{_join(path, key)}`: unknown key; {hint}accepted: {', '.join(known)}"
+
+
+def _accepted_values(path: str, table: dict[str, Any]) -> str:
+    """Values that an enumerated field takes."""
+    if path.endswith("kind"):
+        return "'shared_phase', 'plain'"
+    owner = {"data": Data, "loop": SharedPhase}.get(path.split(".")[0], Recipe)
+    hint = owner.__annotations__.get(path.split(".")[-1]) or Loop.__annotations__.get(path.split(".")[-1])
+    return ", ".join(repr(value) for value in getattr(hint, "__args__", ())) or f"not {_value_at(table, path)!r}"
+
+
+def _value_at(table: Any, path: str) -> Any:
+    for key in re.findall(r"[^.\[\]]+", path):
+        if isinstance(table, list) and key.isdecimal() and int(key) < len(table):
+            table = table[int(key)]
+        else:
+            table = table.get(key) if isinstance(table, dict) else None
+    return table
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
