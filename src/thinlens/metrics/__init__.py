@@ -1,1 +1,1 @@
-"""Quality of a restored image against its original."""
+"""How good a restored image is: PSNR, SSIM, and the protocol that says what exactly was measured."""
