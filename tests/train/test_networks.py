@@ -1,14 +1,17 @@
 """Named configurations: counts as published, and what the formulas promise."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from thinlens.errors import UnknownNameError
-from thinlens.train.lower import lower
 from thinlens.train.networks import configurations, create_network
-from thinlens.train.networks.bicubic import phase_taps
-from thinlens.train.networks.edge_sr import GROUPS
+from thinlens.train.networks.bicubic import Bicubic, phase_taps
+from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
+from thinlens.train.networks.espcn import EspcnConfig
+from thinlens.train.networks.fsrcnn import FsrcnnConfig
 
 
 def params(name):
@@ -25,6 +28,12 @@ def params(name):
         ("edge_sr_max_k7_c16_x3", 7056),
         ("edge_sr_tm_k3_c1_x4", 288),
         ("edge_sr_tr_k7_c16_x4", 37632),
+        ("edge_sr_cnn_c2_d1_s3_x2", 488),
+        ("edge_sr_cnn_c8_d9_s15_x4", 36024),
+        ("espcn_d0_s3_x2", 142),
+        ("espcn_d64_s32_x4", 24752),
+        ("fsrcnn_d6_s1_m1_x3", 676),
+        ("fsrcnn_d56_s12_m4_x3", 12644),
     ],
 )
 def test_parameter_counts_are_the_published_ones(name, published):
@@ -33,17 +42,42 @@ def test_parameter_counts_are_the_published_ones(name, published):
 
 def test_the_published_grid_is_complete():
     names = configurations()
-    assert len([name for name in names if name.startswith("edge_sr_")]) == 432
-    for name, configuration in names.items():
-        assert configuration.name == name
+    assert len(names) == 1185
+    families = Counter(name.split("_k")[0].split("_c")[0].split("_d")[0].split("_x")[0] for name in names)
+    assert families == {
+        "bicubic": 3,
+        "edge_sr_max": 144,
+        "edge_sr_tm": 144,
+        "edge_sr_tr": 144,
+        "edge_sr": 300,
+        "espcn": 300,
+        "fsrcnn": 150,
+    }
+    assert all(configuration.name == name for name, configuration in names.items())
 
 
-def test_all_counts_follow_the_formula():
-    for configuration in configurations().values():
-        if configuration.name.startswith("edge_sr_"):
-            plan, _ = lower(configuration.create())
-            c, k, s = configuration.candidates, configuration.kernel_size, configuration.scale
-            assert plan.macs((1, 1)) == GROUPS[configuration.kind] * s * s * c * k * k
+def published_params(config):
+    """The formulas that all 1,182 trained files of the published pool follow."""
+    s2 = config.scale**2
+    match config:
+        case EdgeSR():
+            return GROUPS[config.kind] * s2 * config.candidates * config.kernel_size**2
+        case EdgeSRCNNConfig():
+            d, w = config.width, config.shrink
+            return 26 * d + 9 * d * w + w + 18 * s2 * config.candidates * w
+        case EspcnConfig():
+            d, w = config.width, config.shrink
+            return (26 * d + 9 * d * w + w if d else 10 * w) + 9 * w * s2 + s2
+        case FsrcnnConfig():
+            d, w, m = config.width, config.shrink, config.depth
+            return 26 * d + d * w + w + m * (9 * w * w + w) + w * d + d + 81 * d + 1 + m + 3
+        case Bicubic():
+            return 25 * s2
+
+
+def test_all_parameter_counts_are_the_published_ones():
+    for name, config in configurations().items():
+        assert params(name) == published_params(config), name
 
 
 def test_unknown_names_list_near_matches():
