@@ -1,5 +1,6 @@
 """The command `thinlens`, also `python -m thinlens`."""
 
+import signal
 import sys
 
 
@@ -8,6 +9,7 @@ def main() -> None:
 
     `--version` alone answers before anything is imported: scripts and shells ask for it often.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files go
     try:
         if sys.argv[1:] == ["--version"]:
             from importlib.metadata import version

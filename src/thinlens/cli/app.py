@@ -1,10 +1,8 @@
 """The table of verbs, and running one."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,7 +13,7 @@ from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
-from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, verb
+from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 
 # Verb and the example that its help ends with, in the order of the help.
 VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
@@ -61,12 +59,11 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 all done, 1 at least one input failed, 2 usage or a missing extra, 130 Ctrl-C.
     """
-    signal.signal(signal.SIGTERM, _terminated)  # as Ctrl-C: temporary files are removed on the way out
     try:
         code = app(list(arguments), prog_name="thinlens", standalone_mode=False) or 0
         sys.stdout.flush()
     except typer.TyperException as error:
-        sys.stderr.write(f"{_usage(error)}\n")
+        print_error(_usage(error))
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
@@ -74,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         code = FAILED
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
     if code == INTERRUPTED:
-        sys.stderr.write("thinlens: interrupted; no half-written file was left\n")
+        print_error("interrupted; no half-written file was left")
     return int(code)
 
 
@@ -82,9 +79,4 @@ def _usage(error: typer.TyperException) -> str:
     """A usage error as one line, with the help that explains it."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "thinlens"
-    message = clean(error.format_message()).rstrip(".")
-    return f"{command}: {message}; `{command} --help` explains"
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+    return f"{clean(error.format_message()).rstrip('.')}; `{command} --help` explains"

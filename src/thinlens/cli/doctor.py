@@ -60,8 +60,11 @@ def _libvips() -> str:
 
 def _train() -> str:
     """Versions of what the extra `train` brings, found without importing it."""
-    missing = [module for module in ("torch", "lightning_fabric") if find_spec(module) is None]
-    if missing:
+    try:
+        found = all(find_spec(module) is not None for module in ("torch", "lightning_fabric"))
+    except (ImportError, ValueError):  # torch is blocked, not absent
+        found = False
+    if not found:
         return "not installed: pip install 'thinlens[train]'"
     return f"torch {_version('torch')}, lightning-fabric {_version('lightning-fabric')}"
 

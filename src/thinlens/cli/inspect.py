@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from thinlens.model.plan import Plan
     from thinlens.runtime.session import Session
 
-Side = Annotated[int | None, typer.Option(min=1, max=1 << 20, help="In pixels, of the image before.")]
+Side = Annotated[int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="In pixels, of the image before.")]
 COLUMNS = ("node", "op", "inputs", ">channels", "tensors")
 
 

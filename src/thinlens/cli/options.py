@@ -11,8 +11,8 @@ Model = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 Threads = Annotated[
     int | None,
-    typer.Option("-j", "--threads", min=1, help="Threads to use; default: all that the process may."),
+    typer.Option("-j", "--threads", min=1, metavar="N", help="How many to use; default: all that the process may."),
 ]
 Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Replace existing outputs.")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Go into subfolders and keep their layout.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="OUT")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", readable=False)]

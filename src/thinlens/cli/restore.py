@@ -12,7 +12,7 @@ from thinlens.cli.options import Json, Overwrite, Recursive, Threads
 from thinlens.cli.output import clean, print_json, print_line
 from thinlens.cli.progress import Meter
 from thinlens.cli.verb import FAILED, UsageError, line_of, print_error, print_trace
-from thinlens.errors import OutputError
+from thinlens.errors import ImageError, OutputError
 
 if TYPE_CHECKING:
     from thinlens.cli.jobs import Job
@@ -39,13 +39,15 @@ class Settings:
 
 
 def restore(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Image files, globs, folders.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, globs, folders.")],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="OUT", help="A folder; or, for one input file, an image file."),
+        typer.Option(
+            "-o", "--output", metavar="OUT", readable=False, help="A folder; or, for one input file, an image file."
+        ),
     ],
     task: Annotated[Task | None, typer.Option(help="What to do; default: the model's own, else sr.")] = None,
-    scale: Annotated[int | None, typer.Option(min=1, help="2, 3, 4 or 8; default: the model's own, else 2.")] = None,
+    scale: Annotated[int | None, typer.Option(metavar="2|3|4|8", help="Default: the model's own, else 2.")] = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A shipped model's name, or a path to a model file.")
     ] = None,
@@ -53,10 +55,12 @@ def restore(
         Prefer | None, typer.Option(help="Which shipped model, if none is named; default: balanced.")
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the results.")] = "same",
-    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG results, written 4:4:4.")] = 95,
+    jpeg_quality: Annotated[
+        int, typer.Option(min=1, max=100, metavar="1..100", help="Of JPEG results, written 4:4:4.")
+    ] = 95,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Refuse images whose result would have more pixels.")
+        int, typer.Option(min=1, metavar="N", help="Refuse images whose result would have more pixels.")
     ] = 500_000_000,
     recursive: Recursive = False,
     skip_existing: Annotated[
@@ -91,8 +95,9 @@ def _open(
 
     if model is None:
         task = task or "sr"
-        scale = scale or (2 if task == "sr" else 1)
-        return open_model(default_model(task, scale, prefer or "balanced"), threads=threads)
+        own_scale = 2 if task == "sr" else 1
+        name = default_model(task, own_scale if scale is None else scale, prefer or "balanced")
+        return open_model(name, threads=threads)
     if prefer is not None:
         raise UsageError("`--prefer` chooses a model and `--model` names one; give one of them")
     session = open_model(model, threads=threads)
@@ -173,11 +178,16 @@ def _restore(job: "Job", session: "Session", settings: Settings, meter: Meter) -
 def _read(job: "Job", scale: int, settings: Settings) -> "tuple[ImageFile, str]":
     """Read the image, and name the format to write, which must be able to hold the result."""
     from thinlens.image.files import check_format, read_image
-    from thinlens.image.formats import format_of_suffix
+    from thinlens.image.formats import count_channels, format_of_suffix
 
-    image = read_image(job.source, max_pixels=settings.max_pixels // scale**2)
+    try:
+        image = read_image(job.source, max_pixels=settings.max_pixels // scale**2)
+    except ImageError as error:
+        if "--max-pixels" not in str(error) or scale == 1:
+            raise
+        raise ImageError(f"{error}; it counts pixels of the result, {scale**2} for each of these") from error
     height, width = image.pixels.shape[:2]
-    channels = 1 if image.pixels.ndim == 2 else image.pixels.shape[2]
+    channels = count_channels(image.pixels)
     format_name = settings.format or format_of_suffix(job.target) or image.format
     check_format(format_name, height * scale, width * scale, channels, image.pixels.dtype)
     return image, format_name

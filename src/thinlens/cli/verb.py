@@ -83,7 +83,7 @@ def needing_extra(what: str, extra: str) -> Iterator[None]:
     """Imports inside this context belong to an extra: one that is missing becomes an error with the pip command."""
     try:
         yield
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (error.name or "").startswith("thinlens"):
             raise
         raise MissingExtraError.of(what, extra) from error
