@@ -1,0 +1,137 @@
+"""Images, terms, pairs, patches and crops."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thinlens.errors import RecipeError
+from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.images import find_images, read_clean
+from thinlens.train.datasets.pairs import Pair, create_pair
+from thinlens.train.datasets.patches import SYMMETRIES, sample_patches, turn
+from thinlens.train.datasets.terms import UNKNOWN, terms_of
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def diagonal_pair(height: int, width: int) -> Pair:
+    """A pair at x2 whose `hq` pixel is the `lq` pixel one step further out on its own diagonal."""
+    lq = noise(height, width)
+    hq = np.empty((2 * height, 2 * width), np.uint8)
+    for i in (0, 1):
+        for j in (0, 1):
+            hq[i::2, j::2] = np.roll(lq, (1 - 2 * i, 1 - 2 * j), (0, 1))
+    return Pair(lq, hq)
+
+
+def test_terms_are_those_of_the_longest_known_prefix() -> None:
+    assert terms_of("train_extra/gb82/sub").licence == "CC0 1.0"
+    assert not terms_of("train/bsds500").permissive
+    assert terms_of("my/photos") == UNKNOWN
+
+
+def test_images_are_found_in_a_fixed_order_with_their_terms(tmp_path: Path) -> None:
+    for name in ("train/cid22/b.png", "train/cid22/a.png", "train_extra/gb82/c.webp"):
+        save(tmp_path / name, noise(4, 4))
+    (tmp_path / "train/cid22/notes.txt").write_text("no image")
+    folders = find_images(tmp_path, ("train_extra", "train/cid22"), permissive=True)
+    assert [folder.name for folder in folders] == ["train/cid22", "train_extra/gb82"]
+    assert [path.name for path in folders[0].files] == ["a.png", "b.png"]
+    assert (folders[0].source().images, folders[0].source().licence) == (2, "CC BY-SA 4.0")
+
+
+def test_an_image_named_twice_is_taken_once(tmp_path: Path) -> None:
+    save(tmp_path / "train/cid22/a.png", noise(4, 4))
+    folders = find_images(tmp_path, ("train", "train/cid22"))
+    assert [len(folder.files) for folder in folders] == [1]
+
+
+def test_research_images_are_refused_where_permissive_ones_are_asked_for(tmp_path: Path) -> None:
+    save(tmp_path / "train/bsds500/a.png", noise(4, 4))
+    with pytest.raises(RecipeError, match=r"`train/bsds500` has the terms .* accepted"):
+        find_images(tmp_path, ("train",), permissive=True)
+    assert len(find_images(tmp_path, ("train",))) == 1
+
+
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no images in `.*nothing`"):
+        find_images(tmp_path, ("nothing",))
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((5, 7), (5, 7)), ((5, 7, 3), (5, 7, 3)), ((5, 7, 4), (5, 7, 3))])
+def test_clean_images_are_gray_or_rgb_of_8_bits(
+    tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    save(tmp_path / "a.png", noise(*shape))
+    pixels = read_clean(tmp_path / "a.png")
+    assert (pixels.shape, pixels.dtype) == (expected, np.uint8)
+
+
+def test_a_16_bit_image_is_rounded_to_8_bits(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.array([[0, 257, 65535, 300]], np.uint16))
+    assert read_clean(tmp_path / "a.png").tolist() == [[0, 1, 255, 1]]
+
+
+def test_a_pair_is_cropped_to_the_scale_and_holds_pillows_gray() -> None:
+    image = noise(13, 17, 3)
+    pair = create_pair(image, 4)
+    assert (pair.lq.shape, pair.hq.shape) == ((3, 4), (12, 16))
+    np.testing.assert_array_equal(pair.hq, np.asarray(Image.fromarray(image[:12, :16]).convert("L")))
+
+
+def test_luma_is_taken_after_the_colours_were_made_small() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[..., 0] = 201  # 60.1 as luma; the small image holds 201 too
+    assert create_pair(image, 2).lq.tolist() == [[60, 60], [60, 60]]
+
+
+def test_the_symmetries_are_eight_different_ones_closed_under_composition() -> None:
+    square = np.arange(9).reshape(3, 3)
+    turned = {turn(square, s).tobytes() for s in SYMMETRIES}
+    assert len(turned) == 8
+    assert {turn(turn(square, a), b).tobytes() for a in SYMMETRIES for b in SYMMETRIES} == turned
+
+
+@pytest.mark.parametrize(("phase", "place"), [((0, 0), 0), ((0, 1), 2), ((1, 0), 6), ((1, 1), 8)])
+def test_every_symmetry_shows_patch_and_target_of_the_same_phase(phase: tuple[int, int], place: int) -> None:
+    samples = sample_patches([diagonal_pair(9, 12)], phase, 3, 2000, [0])
+    np.testing.assert_array_equal(samples.targets, samples.patches[:, place])
+
+
+def test_patches_are_a_function_of_the_seed() -> None:
+    pairs = [diagonal_pair(9, 12), diagonal_pair(20, 10)]
+    first, same, other = (sample_patches(pairs, (0, 0), 3, 100, seed) for seed in ([1, 2], [1, 2], [1, 3]))
+    np.testing.assert_array_equal(first.patches, same.patches)
+    assert (first.patches != other.patches).any()
+
+
+def test_images_smaller_than_a_patch_are_left_out() -> None:
+    small, large = diagonal_pair(4, 30), diagonal_pair(7, 7)
+    samples = sample_patches([small, large], (0, 0), 5, 50, [0])
+    assert np.isin(samples.patches, large.lq).all()
+    with pytest.raises(RecipeError, match="no image holds a patch of 5x5"):
+        sample_patches([small], (0, 0), 5, 50, [0])
+
+
+def test_crops_are_aligned_and_a_function_of_seed_and_step() -> None:
+    lq = noise(20, 30)
+    sampler = CropSampler([Pair(lq, lq.repeat(2, 0).repeat(2, 1))], crop=6, batch=5, seed=3)
+    small, large = sampler.batch(7)
+    assert (small.shape, large.shape, small.dtype) == ((5, 1, 6, 6), (5, 1, 12, 12), np.float32)
+    np.testing.assert_array_equal(small.repeat(2, 2).repeat(2, 3), large)
+    np.testing.assert_array_equal(sampler.batch(7)[0], small)
+    assert (sampler.batch(8)[0] != small).any()
+
+
+def test_a_crop_larger_than_every_image_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"loop\.crop: got 21"):
+        CropSampler([Pair(noise(20, 30), noise(40, 60))], crop=21, batch=1, seed=0)

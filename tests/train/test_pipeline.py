@@ -1,0 +1,102 @@
+"""From recipe to model file, on images of our own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from thinlens.errors import OutputError, RecipeError, UnknownNameError
+from thinlens.model.file import read_model
+from thinlens.train.pipeline import run_recipe
+from thinlens.train.recipe import Recipe, to_recipe
+
+SHARED = {"kind": "shared_phase", "steps": 6, "batch": 32, "patches": 128, "val_patches": 64, "checkpoint_every": 4}
+PLAIN = {"kind": "plain", "steps": 6, "batch": 2, "crop": 8, "checkpoint_every": 4}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("train/cid22", "val"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for name in "ab":
+            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{name}.png")
+    return tmp_path / "data"
+
+
+def recipe_for(root: Path, loop: dict[str, object], network: str = "edge_sr_tr_k3_c2_x2", **data: object) -> Recipe:
+    folders = {"root": str(root), "train": ["train/cid22"], "val": ["val"], **data}
+    table: dict[str, Any] = {"network": network, "data": folders, "loop": loop}
+    return to_recipe(table)
+
+
+@pytest.mark.parametrize("loop", [SHARED, PLAIN])
+def test_a_recipe_becomes_a_model_file_with_its_card(root: Path, tmp_path: Path, loop: dict[str, object]) -> None:
+    recipe = recipe_for(root, loop)
+    path = run_recipe(recipe, tmp_path / "run")
+    card = read_model(path).card
+    assert (card.name, card.scale, card.params, card.macs_per_pixel) == ("edge_sr_tr_k3_c2_x2", 2, 216, 54)
+    assert (card.training.recipe_sha256, card.training.steps) == (recipe.sha256(), 6)
+    assert (card.training.data[0].name, card.training.data[0].images) == ("train/cid22", 2)
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "checkpoints",
+        "log.jsonl",
+        "model.safetensors",
+        "recipe.json",
+    ]
+    assert all("part" in json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("loop", [SHARED, PLAIN])
+def test_the_same_recipe_gives_the_same_weights_stopped_or_not(
+    root: Path, tmp_path: Path, loop: dict[str, object]
+) -> None:
+    recipe = recipe_for(root, {**loop, "steps": 201})
+
+    def stop(name: str, done: float, total: float) -> None:
+        raise KeyboardInterrupt
+
+    whole = read_model(run_recipe(recipe, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe, tmp_path / "stopped", progress=stop)
+    resumed = read_model(run_recipe(recipe, tmp_path / "stopped", resume=True))
+    np.testing.assert_array_equal(resumed.tensors["filter.weight"], whole.tensors["filter.weight"])
+    other = read_model(run_recipe(msgspec.structs.replace(recipe, seed=1), tmp_path / "other"))
+    assert (other.tensors["filter.weight"] != whole.tensors["filter.weight"]).any()
+
+
+def test_a_folder_in_use_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/precious.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"run` is not empty; use a new folder, or `--resume`"):
+        run_recipe(recipe_for(root, SHARED), tmp_path / "run")
+    with pytest.raises(OutputError, match="is not empty"):
+        run_recipe(recipe_for(root, SHARED), tmp_path / "run", resume=True)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_a_training_is_resumed_only_by_its_own_recipe(root: Path, tmp_path: Path) -> None:
+    run_recipe(recipe_for(root, SHARED), tmp_path / "run")
+    with pytest.raises(RecipeError, match="holds a training by another recipe"):
+        run_recipe(recipe_for(root, {**SHARED, "steps": 7}), tmp_path / "run", resume=True)
+
+
+def test_nothing_is_written_for_a_recipe_that_cannot_work(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown network `edge_sr_tr_k3_c2_x9`; did you mean"):
+        run_recipe(recipe_for(root, SHARED, "edge_sr_tr_k3_c2_x9"), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"`loop\.kind`: got \"shared_phase\" for `bicubic_x2`"):
+        run_recipe(recipe_for(root, SHARED, "bicubic_x2"), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"no images in `.*nowhere"):
+        run_recipe(recipe_for(root / "nowhere", SHARED), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_permissive_recipes_refuse_other_images(root: Path, tmp_path: Path) -> None:
+    (root / "train/cid22").rename(root / "train/t91")
+    with pytest.raises(RecipeError, match=r"`train/t91` has the terms \"research use\""):
+        run_recipe(recipe_for(root, SHARED, train=["train"], terms="permissive"), tmp_path / "run")

@@ -1,0 +1,96 @@
+"""Recipes: strict decoding, `--set`, the hash."""
+
+from pathlib import Path
+
+import pytest
+
+from thinlens.errors import RecipeError
+from thinlens.train.recipe import Plain, Recipe, SharedPhase, read_recipe
+
+TEXT = """
+network = "edge_sr_tm_k7_c4_x2"
+[data]
+train = ["train/cid22"]
+val = ["val"]
+[loop]
+kind = "shared_phase"
+steps = 100
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "r.toml").write_text(TEXT)
+    return tmp_path / "r.toml"
+
+
+def test_a_recipe_is_read_with_its_defaults(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert isinstance(recipe.loop, SharedPhase)
+    assert (recipe.network, recipe.data.train, recipe.loop.steps) == ("edge_sr_tm_k7_c4_x2", ("train/cid22",), 100)
+    assert (recipe.seed, recipe.loop.batch, recipe.loop.accelerator) == (0, 4096, "cpu")
+
+
+def test_overrides_are_toml_values(path: Path) -> None:
+    recipe = read_recipe(path, ["loop.steps=7", 'data.root="/d"', 'data.train=["a", "b"]', "loop.lr=1e-4", "seed=3"])
+    assert (recipe.loop.steps, recipe.data.root, recipe.data.train) == (7, "/d", ("a", "b"))
+    assert (recipe.loop.lr, recipe.seed) == (1e-4, 3)
+
+
+def test_the_kind_chooses_the_trainer(path: Path) -> None:
+    assert isinstance(read_recipe(path, ['loop.kind="plain"', "loop.crop=16"]).loop, Plain)
+    with pytest.raises(RecipeError, match=r"`loop\.crop`: unknown key"):
+        read_recipe(path, ["loop.crop=16"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loop.stepz=1", r"r\.toml: `loop\.stepz`: unknown key; did you mean `loop\.steps`\? accepted: steps, batch"),
+        ('netwrk="a"', r"`netwrk`: unknown key; did you mean `network`\?"),
+        ('loop.steps="a"', r"`loop\.steps`: got 'a'; accepted: `int`$"),
+        ("loop.steps=0", r"`loop\.steps`: got 0; accepted: `int` >= 1"),
+        ("loop.lr=nan", r"`loop\.lr`: got nan; accepted: `float` > 0"),
+        ('loop.kind="magic"', r"`loop\.kind`: got 'magic'; accepted: 'shared_phase', 'plain'"),
+        ('loop.accelerator="gpu"', r"`loop\.accelerator`: got 'gpu'; accepted: 'cpu', 'auto'"),
+        ('data.terms="free"', r"`data\.terms`: got 'free'; accepted: 'permissive', 'any'"),
+        ("data.train=[]", r"`data\.train`: got \[\]; accepted: a list of length >= 1"),
+        ("data.train=[1]", r"`data\.train\[0\]`: got 1; accepted: `str`"),
+        ("data=3", r"`data`: got 3; accepted: a table"),
+        ("loop.patches=8", r"`loop\.patches`.*: got 8; accepted: >= batch \(4096\)"),
+        ("loop.steps", r"--set: got `loop\.steps`; accepted: key=value"),
+        ("seed=abc", r"--set seed: got `abc`; accepted: a TOML value"),
+        ("seed.more=1", r"`seed`: got \{'more': 1\}; accepted: `int`"),
+        ("network.name=1", r"--set network\.name: `network` is a value, not a table"),
+    ],
+)
+def test_errors_say_key_found_and_accepted(path: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path, [override])
+
+
+def test_a_missing_key_is_named(path: Path) -> None:
+    path.write_text(TEXT.replace("steps = 100", ""))
+    with pytest.raises(RecipeError, match=r"`loop\.steps`: missing"):
+        read_recipe(path)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("network = ")
+    with pytest.raises(RecipeError, match=r"r\.toml`: cannot be read as TOML"):
+        read_recipe(tmp_path / "r.toml")
+    with pytest.raises(RecipeError, match=r"none\.toml`: cannot be read as TOML: No such file"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_the_hash_covers_values_not_their_spelling_nor_the_place_of_the_data(path: Path) -> None:
+    first = read_recipe(path).sha256()
+    assert read_recipe(path, ['data.root="/elsewhere"', "loop.lr=0.002"]).sha256() == first
+    assert read_recipe(path, ["loop.lr=0.001"]).sha256() != first
+    assert read_recipe(path, ["seed=1"]).sha256() != first
+
+
+def test_recipes_cannot_be_changed(path: Path) -> None:
+    recipe: Recipe = read_recipe(path)
+    with pytest.raises(AttributeError):
+        recipe.seed = 1  # type: ignore[misc]
