@@ -36,3 +36,8 @@ def test_tables_are_not_cut_off_the_terminal(capfd):
 def test_fields_are_aligned_and_empty_ones_left_out(capfd):
     output.print_fields([("a", 1), ("long", "x\ny"), ("none", None)])
     assert capfd.readouterr().out == "a     1\nlong  x y\n"
+
+
+def test_json_is_one_line_without_numbers_that_json_lacks(capfd):
+    output.print_json({"a": [float("inf"), 1.5], "b": (float("nan"), "ä\n\udcff")})
+    assert capfd.readouterr().out == '{"a": [null, 1.5], "b": [null, "\\u00e4\\n\\udcff"]}\n'

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from thinlens.cli.doctor import doctor
+from thinlens.cli.evaluate import evaluate
 from thinlens.cli.inspect import inspect
 from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
+from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 
 # Verb and the example that its help ends with, in the order of the help.
@@ -20,7 +22,9 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (restore, "thinlens restore photo.jpg -o photo_x4.png --scale 4"),
     (models, "thinlens models"),
     (inspect, "thinlens inspect edge_sr_tm_k7_c4_x2 --width 1920"),
+    (evaluate, "thinlens evaluate edge_sr_tm_k7_c4_x2 --data images/"),
     (networks, "thinlens networks"),
+    (train, "thinlens train recipes/edge_sr_tm_k7_c4_x2.toml -o runs/tm --set loop.steps=200"),
     (doctor, "thinlens doctor"),
 )
 

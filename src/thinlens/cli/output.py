@@ -1,6 +1,7 @@
 """Printing results: JSON, tables and figures on stdout."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -13,8 +14,16 @@ def clean(text: str) -> str:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on one line."""
-    sys.stdout.write(json.dumps(value) + "\n")
+    """Print one JSON value on one line; numbers that are not finite become null."""
+    sys.stdout.write(json.dumps(_finite(value), allow_nan=False) + "\n")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_line(text: str) -> None:
