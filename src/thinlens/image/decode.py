@@ -6,6 +6,7 @@ libvips (imported only then), 16-bit PPM through NumPy, and every other depth is
 
 import contextlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -59,6 +60,9 @@ MODES = {
 }
 
 HEAD_BYTES = 4096
+
+# libvips warns about odd tags through this logger; without a handler Python would print that to stderr.
+logging.getLogger("pyvips").addHandler(logging.NullHandler())
 
 # Python's warning filters belong to the whole process, so two threads must not silence Pillow at once.
 _SILENCE = threading.Lock()
