@@ -1,0 +1,223 @@
+"""Take over other people's weights: official edge-SR, ESPCN, FSRCNN and bicubic files become model files.
+
+A file is read with ``weights_only=True`` and must hold exactly the tensors of one known network, in their shapes.
+Where several networks have those (an eSR-MAX x4 K5 C2 looks like an eSR-TM x2 K5 C4, an FSRCNN is the same at every
+scale), the official file name decides, and ``name`` overrules it.
+
+Source: the weight files published with edge-SR (WACV 2022); their networks pad with zeros.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from thinlens.errors import ModelError, UnknownNameError
+from thinlens.model.card import ModelCard, Training
+from thinlens.model.file import Model
+from thinlens.train.lower import lower
+from thinlens.train.networks import Configuration, configurations
+from thinlens.train.networks.bicubic import Bicubic
+from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNNConfig
+from thinlens.train.networks.espcn import EspcnConfig
+from thinlens.train.networks.fsrcnn import FsrcnnConfig
+from thinlens.train.ops import ConvTranspose2d
+
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn"]
+MAX_FILE_BYTES = 64 << 20
+State = Mapping[str, torch.Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a file.
+
+    Args:
+        model: ready to be written.
+        notes: what its user should know, one sentence each.
+    """
+
+    model: Model
+    notes: tuple[str, ...]
+
+
+def import_weights(path: Path, *, family: Family | None = None, name: str | None = None) -> Imported:
+    """Turn an official weight file into a model.
+
+    Args:
+        path: the file.
+        family: only networks of this family are considered; None: all.
+        name: the configuration it holds, as `thinlens networks` prints it; None: told from shapes and file name.
+
+    Raises:
+        ModelError: if the file is damaged, too large, or holds no known network; or several, and nothing tells which.
+        UnknownNameError: if there is no configuration ``name``, or the file does not hold it.
+    """
+    state = _read(path)
+    shapes: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    known = [c for c in configurations().values() if family in (None, family_of(c))]
+    fitting = {c.name: c for c in known if official_shapes(c) == shapes}
+    configuration = _choose(fitting, path, name)
+    network = create(configuration, state)
+    plan, tensors = lower(network)
+    size = (60, 60)
+    out = plan.sizes(size)[plan.outputs["image"]]
+    card = ModelCard(
+        name=configuration.name,
+        task="sr",
+        scale=configuration.scale,
+        colour="luma",
+        params=sum(array.size for array in tensors.values()),
+        macs_per_pixel=plan.macs(size) / (out[0] * out[1]),
+        licence="that of the imported file",
+        training=Training(recipe=path.name, recipe_sha256="", schedule="imported", steps=0, seed=0),
+    )
+    return Imported(Model({"main": plan}, tensors, card), _notes(configuration))
+
+
+def family_of(configuration: Configuration) -> Family:
+    """The family that a configuration belongs to."""
+    kinds: dict[type, Family] = {
+        Bicubic: "bicubic",
+        EdgeSR: "edge_sr",
+        EdgeSRCNNConfig: "edge_sr",
+        EspcnConfig: "espcn",
+        FsrcnnConfig: "fsrcnn",
+    }
+    return kinds[type(configuration)]
+
+
+def official_name(configuration: Configuration) -> str:
+    """The stem of a configuration's published file, such as ``eSR-TM_s2_K5_C4``."""
+    match configuration:
+        case EdgeSR(kind=kind, kernel_size=k, candidates=c, scale=s):
+            return f"eSR-{kind.upper()}_s{s}_K{k}_C{c}"
+        case EdgeSRCNNConfig(candidates=c, width=d, shrink=w, scale=s):
+            return f"eSR-CNN_s{s}_C{c}_D{d}_S{w}"
+        case EspcnConfig(width=d, shrink=w, scale=s):
+            return f"ESPCN_s{s}_D{d}_S{w}"
+        case FsrcnnConfig(width=d, shrink=w, depth=m, scale=s):
+            return f"FSRCNN_s{s}_D{d}_S{w}_M{m}"
+        case _:
+            return f"Bicubic_s{configuration.scale}"
+
+
+def official_keys(configuration: Configuration, names: list[str]) -> dict[str, str]:
+    """Our parameter names -> those of the published file."""
+    match configuration:
+        case EdgeSRCNNConfig():
+            renamed = {"first.": "filter.0.", "second.": "filter.2.", "third.": "filter.4."}
+        case FsrcnnConfig(depth=depth):
+            renamed = {"body.": "net.", "tail.": f"net.{2 * (depth + 3)}."}
+        case EspcnConfig():
+            renamed = {"body.": "net."}
+        case _:
+            renamed = {}
+    prefix = re.compile("|".join(map(re.escape, renamed)) or "$^")
+    return {name: prefix.sub(lambda found: renamed[found[0]], name, count=1) for name in names}
+
+
+def official_shapes(configuration: Configuration) -> Shapes:
+    """Names and shapes of the tensors in a configuration's published file."""
+    if isinstance(configuration, Bicubic):
+        side = 4 * configuration.scale + 3
+        return {"net.weight": (1, 1, side, side)}
+    with torch.device("meta"):
+        parameters = dict(configuration.create().named_parameters())
+    keys = official_keys(configuration, list(parameters))
+    return {keys[name]: tuple(parameter.shape) for name, parameter in parameters.items()}
+
+
+def create(configuration: Configuration, state: State) -> nn.Module:
+    """The network with the weights of a published file; it pads with zeros."""
+    if isinstance(configuration, Bicubic):
+        return PublishedBicubic(configuration.scale, state["net.weight"])
+    network = replace(configuration, pad_mode="zero").create()  # type: ignore[type-var]  # all others are dataclasses
+    parameters = dict(network.named_parameters())
+    keys = official_keys(configuration, list(parameters))
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[keys[name]])
+    return network
+
+
+class PublishedBicubic(nn.Module):
+    """Bicubic as published with edge-SR: one transposed convolution with a kernel of side 4s + 3.
+
+    Its x3 kernel is misaligned: it lies half an output pixel off, and costs about 1.3 dB on Set5.
+    """
+
+    def __init__(self, scale: int, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.scale = scale
+        side = 4 * scale + 3
+        padding, extra = divmod(side - scale + 1, 2)
+        self.filter = ConvTranspose2d(
+            in_channels=1,
+            out_channels=1,
+            kernel=(side, side),
+            stride=scale,
+            padding=(padding, padding),
+            output_padding=1 - extra,
+        )
+        with torch.no_grad():
+            self.filter.get_parameter("weight").copy_(weight)
+
+    def forward(self, lq: torch.Tensor) -> torch.Tensor:
+        """``N 1 H W`` -> ``N 1 sH sW``."""
+        return self.filter(lq)  # type: ignore[no-any-return]
+
+
+def _read(path: Path) -> State:
+    """Read a weight file: plain floating-point tensors by name, and nothing else."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ModelError(f"`{path}`: {path.stat().st_size} bytes; accepted: up to {MAX_FILE_BYTES}")
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"`{path}`: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # torch and its unpickler raise whatever a damaged file leads them to
+        raise ModelError(f"`{path}`: not a weight file that can be read safely ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(_is_weight(key, value) for key, value in state.items()):
+        raise ModelError(f"`{path}`: does not hold named, finite floating-point tensors, and nothing else")
+    return state
+
+
+def _is_weight(key: object, value: object) -> bool:
+    if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+        return False
+    return value.is_floating_point() and value.layout == torch.strided and bool(value.isfinite().all())
+
+
+def _choose(fitting: dict[str, Configuration], path: Path, name: str | None) -> Configuration:
+    """The one configuration that the file holds."""
+    if name is not None:
+        if name not in configurations():
+            raise UnknownNameError.of("network", name, configurations(), "`thinlens networks` lists all")
+        if name not in fitting:
+            raise ModelError(f"`{path}`: its tensors are not those of `{name}`; they fit: {_listed(fitting)}")
+        return fitting[name]
+    by_file = [c for c in fitting.values() if official_name(c) == path.stem]
+    if by_file:
+        return by_file[0]
+    if len(fitting) != 1:
+        advice = "say which with `--name`" if fitting else "accepted: official edge-SR, ESPCN, FSRCNN, bicubic files"
+        raise ModelError(f"`{path}`: its tensors fit {_listed(fitting)}; {advice}")
+    return next(iter(fitting.values()))
+
+
+def _listed(fitting: dict[str, Configuration]) -> str:
+    return ", ".join(f"`{name}`" for name in fitting) or "no known network"
+
+
+def _notes(configuration: Configuration) -> tuple[str, ...]:
+    if isinstance(configuration, Bicubic) and configuration.scale == 3:
+        return ("the published x3 bicubic is misaligned by half an output pixel; `bicubic_x3` of thinlens is not",)
+    return ()

@@ -1,0 +1,137 @@
+"""Importing published weight files: the right network, the same function, and refusals that say why."""
+
+import numpy as np
+import pytest
+import torch
+
+from thinlens.errors import ModelError, UnknownNameError
+from thinlens.model.plan import Plan
+from thinlens.runtime.reference.rows import run_rows
+from thinlens.train.importer import import_weights, official_name, official_shapes
+from thinlens.train.networks import configurations
+
+
+def published(name, folder, stem=None, seed=0):
+    """A file as published for a configuration, with random weights."""
+    configuration = configurations()[name]
+    generator = torch.Generator().manual_seed(seed)
+    state = {key: torch.randn(shape, generator=generator) for key, shape in official_shapes(configuration).items()}
+    path = folder / f"{stem or official_name(configuration)}.model"
+    torch.save(state, path)
+    return path, state
+
+
+def restored(model, lq):
+    plan: Plan = model.plan
+    height = plan.sizes(lq.shape)[plan.outputs["image"]][0]
+    return run_rows(plan, model.tensors, (0, lq[None]), lq.shape, (0, height))[0]
+
+
+LQ = np.random.default_rng(0).random((6, 7), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("edge_sr_max_k5_c2_x4", "eSR-MAX_s4_K5_C2"),
+        ("edge_sr_tm_k5_c4_x2", "eSR-TM_s2_K5_C4"),
+        ("edge_sr_cnn_c4_d3_s6_x3", "eSR-CNN_s3_C4_D3_S6"),
+        ("espcn_d0_s9_x2", "ESPCN_s2_D0_S9"),
+        ("fsrcnn_d32_s6_m4_x3", "FSRCNN_s3_D32_S6_M4"),
+        ("bicubic_x3", "Bicubic_s3"),
+    ],
+)
+def test_the_official_name_tells(tmp_path, name, stem):
+    path, _ = published(name, tmp_path)
+    assert path.stem == stem
+    model = import_weights(path).model
+    model.check()
+    assert model.card.name == name
+    assert model.card.training.schedule == "imported"
+    assert restored(model, LQ).shape == (6 * model.card.scale, 7 * model.card.scale)
+
+
+def test_espcn_is_the_published_function(tmp_path):
+    path, w = published("espcn_d2_s3_x2", tmp_path)
+    x = torch.from_numpy(LQ)[None, None]
+    for i in (0, 2, 4):
+        x = torch.nn.functional.conv2d(x, w[f"net.{i}.weight"], w[f"net.{i}.bias"], padding="same")
+        x = x.tanh() if i < 4 else torch.nn.functional.pixel_shuffle(x, 2).sigmoid()
+    assert np.abs(restored(import_weights(path).model, LQ) - x[0, 0].numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize(("scale", "padding", "extra"), [(2, 4, 1), (3, 3, 0), (4, 3, 1)])
+def test_fsrcnn_is_the_published_function(tmp_path, scale, padding, extra):
+    path, w = published(f"fsrcnn_d6_s3_m1_x{scale}", tmp_path)
+    x = torch.from_numpy(LQ)[None, None]
+    for i in range(0, 8, 2):
+        x = torch.nn.functional.conv2d(x, w[f"net.{i}.weight"], w[f"net.{i}.bias"], padding="same")
+        x = torch.nn.functional.prelu(x, w[f"net.{i + 1}.weight"])
+    tail = w["net.8.weight"], w["net.8.bias"]
+    x = torch.nn.functional.conv_transpose2d(x, *tail, stride=scale, padding=padding, output_padding=extra)
+    assert np.abs(restored(import_weights(path).model, LQ) - x[0, 0].numpy()).max() < 1e-3 * float(x.abs().max())
+
+
+def test_the_misaligned_bicubic_is_named(tmp_path):
+    assert "misaligned" in import_weights(published("bicubic_x3", tmp_path)[0]).notes[0]
+    assert import_weights(published("bicubic_x2", tmp_path)[0]).notes == ()
+
+
+def test_a_name_overrules_the_file(tmp_path):
+    path, _ = published("edge_sr_max_k5_c2_x4", tmp_path)
+    assert import_weights(path, name="edge_sr_tm_k5_c4_x2").model.card.scale == 2
+    with pytest.raises(ModelError, match=r"not those of `espcn_d16_s32_x2`; they fit: .*`edge_sr_max_k5_c2_x4`"):
+        import_weights(path, name="espcn_d16_s32_x2")
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        import_weights(path, name="edge_sr_max_k5_c2_x5")
+
+
+def test_what_neither_tells_is_said(tmp_path):
+    path, _ = published("edge_sr_max_k5_c2_x4", tmp_path, stem="mystery")
+    with pytest.raises(ModelError, match=r"fit .*`edge_sr_tm_k5_c4_x2`.*say which with `--name`"):
+        import_weights(path)
+    path, _ = published("espcn_d16_s32_x4", tmp_path, stem="mystery2")
+    assert import_weights(path).model.card.name == "espcn_d16_s32_x4"
+
+
+def test_a_family_narrows_the_choice(tmp_path):
+    path, _ = published("espcn_d16_s32_x2", tmp_path)
+    with pytest.raises(ModelError, match="no known network"):
+        import_weights(path, family="fsrcnn")
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"filter.weight": Harmful()}, "read safely"),
+        ([1, 2], "does not hold named, finite"),
+        ({"filter.weight": torch.full((4, 1, 3, 3), torch.nan)}, "does not hold named, finite"),
+        ({"filter.weight": torch.zeros(4, 1, 3, 3, dtype=torch.int32)}, "does not hold named, finite"),
+        (
+            {"filter.weight": torch.zeros(4, 1, 3, 3), "more": torch.zeros(1)},
+            "fit no known network; accepted: official",
+        ),
+        ({}, "fit no known network"),
+    ],
+)
+def test_hostile_files(tmp_path, capsys, content, message):
+    path = tmp_path / "eSR-MAX_s2_K3_C1.model"
+    torch.save(content, path)
+    with pytest.raises(ModelError, match=message):
+        import_weights(path)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cut", [0, 1, 300])
+def test_truncated_files(tmp_path, cut):
+    path, _ = published("edge_sr_max_k3_c1_x2", tmp_path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ModelError, match="read safely"):
+        import_weights(path)
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        import_weights(tmp_path / "none.model")
