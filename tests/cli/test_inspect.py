@@ -29,3 +29,9 @@ def test_json(thinlens, bench):
 
 def test_json_without_a_width_says_nothing_of_needs(thinlens):
     assert "needs" not in thinlens("inspect", "x2.safetensors", "--json").records[0]
+
+
+def test_a_height_alone_is_refused(thinlens):
+    done = thinlens("inspect", "x2.safetensors", "--height", "9")
+    assert done.code == 2
+    assert "`--height` goes with `--width`" in done.line

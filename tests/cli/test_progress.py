@@ -15,7 +15,7 @@ def clock(monkeypatch):
 
 def run(clock, capfd, seconds):
     with progress.Meter() as meter:
-        meter.show("rows", 1, 4)
+        meter.show("files", 1, 4)
         clock[0] = seconds
         meter.show("rows [b]", 2, 4)
         shown = capfd.readouterr()
@@ -40,3 +40,4 @@ def test_then_bars_on_stderr_only(clock, capfd, monkeypatch):
     shown = run(clock, capfd, 2.1)
     assert shown.out == ""
     assert "rows [b]" in shown.err
+    assert "files" in shown.err

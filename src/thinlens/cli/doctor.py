@@ -79,7 +79,7 @@ def _cpu_features() -> list[str]:
     """Instruction sets that this processor has, of those that matter to the engine, as NumPy sees them."""
     import numpy as np
 
-    found = np.show_config(mode="dicts")["SIMD Extensions"]
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return [*found.get("baseline", ()), *found.get("found", ())]
 
 

@@ -6,6 +6,7 @@ import typer
 
 from thinlens.cli.options import Json, Model
 from thinlens.cli.output import print_fields, print_json, print_line, print_table, to_bytes_text
+from thinlens.cli.verb import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +15,20 @@ if TYPE_CHECKING:
     from thinlens.model.plan import Plan
     from thinlens.runtime.session import Session
 
-Side = Annotated[int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="In pixels, of the image before.")]
+Width = Annotated[int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="Of the image to restore, in pixels.")]
+Height = Annotated[
+    int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="Of the same image; default: its width.")
+]
 COLUMNS = ("node", "op", "inputs", ">channels", "tensors")
 
 
-def inspect(model: Model, width: Side = None, height: Side = None, as_json: Json = False) -> None:
+def inspect(model: Model, width: Width = None, height: Height = None, as_json: Json = False) -> None:
     """Show the ops of a model, its card and its size; with --width also context rows, delay and memory."""
     from thinlens.models import find_model
     from thinlens.runtime.session import open_model
 
+    if height is not None and width is None:
+        raise UsageError("`--height` goes with `--width`; give both, or the width alone")
     path = find_model(model)
     session = open_model(path)
     needs = None if width is None else _needs(session, width, height or width)

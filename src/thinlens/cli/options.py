@@ -1,6 +1,5 @@
 """Options that mean the same in every verb."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,4 +14,3 @@ Threads = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Replace existing outputs.")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Go into subfolders and keep their layout.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", readable=False)]

@@ -18,6 +18,7 @@ class Meter:
         self._begun = time.monotonic()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._state: dict[str, tuple[float, float]] = {}
 
     def __enter__(self) -> "Meter":
         return self
@@ -30,15 +31,18 @@ class Meter:
 
     def show(self, name: str, done: float, total: float) -> None:
         """Set the bar ``name`` to ``done`` of ``total``."""
+        self._state[name] = done, total
         if not sys.stderr.isatty() or time.monotonic() - self._begun < DELAY_SECONDS:
             return
         bars = self._bars = self._bars or _start()
-        if name not in self._tasks:
-            self._tasks[name] = bars.add_task(name, total=total)
-        bars.update(self._tasks[name], completed=done, total=total)
+        for known, (completed, goal) in self._state.items():
+            if known not in self._tasks:
+                self._tasks[known] = bars.add_task(known, total=goal)
+            bars.update(self._tasks[known], completed=completed, total=goal)
 
     def drop(self, name: str) -> None:
-        """Take the bar ``name`` away, if it was shown."""
+        """Take the bar ``name`` away, if there is one."""
+        self._state.pop(name, None)
         if self._bars is not None and name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
 

@@ -115,15 +115,16 @@ def _run(jobs: "list[Job]", session: "Session", settings: Settings, *, as_json: 
     with Meter() as meter:
         for number, job in enumerate(jobs):
             record: Record = {"input": str(job.source), "output": str(job.target)}
+            if len(jobs) > 1:
+                meter.show("files", number, len(jobs))
             try:
                 record |= _restore(job, session, settings, meter)
             except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the others are done
                 print_trace(error)
                 record |= {"status": "failed", "error": _located(error, job.source)}
             records.append(record)
+            meter.drop(clean(job.source.name))
             _print_record(record, as_json=as_json)
-            if len(jobs) > 1:
-                meter.show("files", number + 1, len(jobs))
     errors = [str(record["error"]) for record in records if "error" in record]
     for line in errors:
         print_error(line)
@@ -161,7 +162,6 @@ def _restore(job: "Job", session: "Session", settings: Settings, meter: Meter) -
     _make_folder(job.target.parent)
     name = clean(job.source.name)
     restored = session.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
-    meter.drop(name)
     image = replace(image, pixels=restored)
     write_image(
         job.target,
