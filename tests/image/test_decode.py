@@ -84,9 +84,20 @@ def test_tiff_of_each_kind(channels, dtype, order):
     np.testing.assert_array_equal(image.pixels, pixels)
 
 
-def test_white_is_zero_tiff():
-    pixels = picture(5, 3, 1, np.uint16)
-    np.testing.assert_array_equal(read(plain_tiff(pixels, t262=(3, (0,)))).pixels, 65535 - pixels)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_is_zero_tiff(dtype):
+    pixels = picture(5, 3, 1, dtype)
+    np.testing.assert_array_equal(read(plain_tiff(pixels, t262=(3, (0,)))).pixels, np.iinfo(dtype).max - pixels)
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_premultiplied_tiff(dtype, largest):
+    half = largest // 2
+    stored = np.array([[[half, half // 2, 0, half], [9, 8, 7, largest], [0, 0, 0, 0], [90, 0, 0, 45]]], dtype)
+    pixels = read(plain_tiff(stored, t338=(3, (1,)))).pixels
+    assert pixels.dtype == dtype
+    assert pixels[0, 0].tolist() == [largest, round(half // 2 * largest / half), 0, half]
+    assert pixels[0, 1:].tolist() == [[9, 8, 7, largest], [0, 0, 0, 0], [largest, 0, 0, 45]]
 
 
 def test_tiff_says_where_up_is():
@@ -104,6 +115,7 @@ def test_tiff_says_where_up_is():
         (plain_tiff(np.zeros((2, 2), np.int16), sample_format=2), "signed or mixed samples of 16 bits"),
         (plain_tiff(picture(2, 2, 2), t284=(3, (2,))), "separate planes"),
         (plain_tiff(picture(2, 2, 4, np.uint16), t262=(3, (5,)), t338=(3, (0,))), "`cmyk`"),
+        (plain_tiff(picture(2, 2, 3), t262=(3, (1,)), t338=(3, (0, 0))), "`b-w` .* with 3 channels"),
         (b"P3\n1 1\n65535\n1 2 3\n", "plain-text PPM"),
         (b"P6\n2 2\n99999\n" + bytes(24), "largest value 99999"),
         (b"P6\n0 2\n65535\n", "no pixels"),

@@ -1,7 +1,8 @@
 """Bytes of an image file -> `ImageFile`: closed list of formats, told by content, size checked before decoding.
 
-Pillow decodes 8 bits a sample. It would read deeper colour as 8 bits without a word, so 16-bit PNG and TIFF go through
-libvips (imported only then), 16-bit PPM through NumPy, and every other depth is refused.
+Pillow decodes 8 bits a sample. It would read deeper colour as 8 bits without a word, so 16-bit PNG goes through libvips
+(imported only then), 16-bit PPM through NumPy, and every other depth is refused. All common TIFF goes through libvips
+too: in Pillow's hands libtiff prints its complaints straight to stderr.
 """
 
 import contextlib
@@ -58,6 +59,9 @@ MODES = {
     "RGBa": "RGBA",
     "PA": "RGBA",
 }
+
+VIPS_BANDS = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb16": (3, 4)}
+VIPS_DTYPES = {"uchar": np.uint8, "ushort": np.uint16}
 
 HEAD_BYTES = 4096
 
@@ -135,8 +139,8 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> ImageFile:
     header = read_header(file)
     _check_size(header.height, header.width, header.pages, max_pixels)
     file.seek(0)
-    if header.bits == 16:
-        pixels, icc = _decode_deep(file.read(), "tiff"), header.icc
+    if header.plain or header.bits == 16:
+        pixels, icc = _decode_with_vips(file.read(), "tiff"), header.icc
     else:
         with OPENERS["tiff"](file) as image:
             image.load()
@@ -149,7 +153,7 @@ def _decode_plain(file: BinaryIO, image: PillowFile.ImageFile, format_name: str,
     bits = head[24] if format_name == "png" else 8
     if bits == 16:
         file.seek(0)
-        pixels, icc = _decode_deep(file.read(), format_name), image.info.get("icc_profile")
+        pixels, icc = _decode_with_vips(file.read(), format_name), image.info.get("icc_profile")
     else:
         image.load()
         pixels, icc = _decode_shallow(image, bits)
@@ -184,20 +188,23 @@ def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> 
     return samples.astype(np.uint16)
 
 
-def _decode_deep(data: bytes, format_name: str) -> AnyImage:
-    """Decode a 16-bit PNG or TIFF with libvips."""
-    import pyvips
+def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
+    """Decode a PNG or TIFF that holds gray or RGB of 8 or 16 bits, with or without alpha, with libvips.
+
+    Where a TIFF's colours are stored multiplied by alpha, libvips divides them again.
+    """
+    import pyvips  # a large library, and such files are rare
 
     pyvips.cache_set_max(0)  # its cache would keep the bytes of the last hundred files alive
     load = pyvips.Image.pngload_buffer if format_name == "png" else pyvips.Image.tiffload_buffer
     image = load(data, fail_on="error")
-    if image.format != "ushort" or image.interpretation not in ("grey16", "rgb16") or image.bands > 4:
+    if image.bands not in VIPS_BANDS.get(image.interpretation, ()) or image.format not in VIPS_DTYPES:
         raise ImageError(
-            f"16-bit samples of kind `{image.interpretation}` with {image.bands} channels; "
+            f"samples of kind `{image.interpretation}` ({image.format}) with {image.bands} channels; "
             "accepted gray and RGB, with or without alpha; convert the file first"
         )
-    shape = (image.height, image.width, image.bands)
-    return np.frombuffer(image.write_to_memory(), np.uint16).reshape(shape[:2] if image.bands == 1 else shape)
+    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+    return np.frombuffer(image.write_to_memory(), VIPS_DTYPES[image.format]).reshape(shape)
 
 
 def _decode_shallow(image: Image.Image, bits: int) -> tuple[AnyImage, bytes | None]:

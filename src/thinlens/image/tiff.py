@@ -21,6 +21,7 @@ from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, bands, count_channe
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_DOTS, Y_DOTS, PLANAR, DOTS_UNIT = 277, 278, 279, 282, 283, 284, 296
 PREDICTOR, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 317, 324, 325, 338, 339, 34675
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 8, 2, 2, 7
 INCHES = {None: 1.0, 2: 1.0, 3: 2.54}
 
@@ -33,6 +34,7 @@ class TiffHeader:
         height: rows, as stored.
         width: columns, as stored.
         bits: bits a sample: 1, 2, 4, 8 or 16, unsigned.
+        plain: whether it holds just gray or RGB samples of 8 or 16 bits (no palette, no bits, no CMYK or YCbCr).
         pages: 1, or 2 for any number above.
         orientation: 1 to 8, as in EXIF.
         icc: ICC profile or None.
@@ -43,6 +45,7 @@ class TiffHeader:
     height: int
     width: int
     bits: int
+    plain: bool
     pages: int
     orientation: int
     icc: bytes | None
@@ -63,12 +66,13 @@ def read_header(file: BinaryIO) -> TiffHeader:
         magic += file.read(8)
     tags = _load(file, magic, ImageFileDirectory_v2(magic).next, None)
     _check_extents(tags, file)
-    orientation = int(tags.get(ORIENTATION, 1))
+    bits, orientation = _sample_bits(tags), int(tags.get(ORIENTATION, 1))
     nested = {tag: dict(_load(file, magic, tags[tag], tag)) for tag in exif_block.NESTED_TAGS if tag in tags}
     return TiffHeader(
         height=int(tags[HEIGHT]),
         width=int(tags[WIDTH]),
-        bits=_sample_bits(tags),
+        bits=bits,
+        plain=bits in (8, 16) and tags.get(PHOTOMETRIC) in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB),
         pages=2 if tags.next else 1,
         orientation=orientation if 1 <= orientation <= 8 else 1,
         icc=tags.get(ICC),
@@ -125,7 +129,7 @@ def write_tiff(file: BinaryIO, image: ImageFile) -> None:
         tags[tag] = value
     tags[HEIGHT], tags[WIDTH], tags[SAMPLES] = height, width, channels
     tags[BITS] = (8 * image.pixels.dtype.itemsize,) * channels
-    tags[PHOTOMETRIC] = 1 if channels < 3 else 2
+    tags[PHOTOMETRIC] = BLACK_IS_ZERO if channels < 3 else RGB
     if channels in (2, 4):
         tags[EXTRA_SAMPLES] = UNASSOCIATED
     tags[COMPRESSION], tags[PREDICTOR], tags[ROWS_PER_STRIP] = DEFLATE, DIFFERENCES, len(cut[0])
