@@ -102,10 +102,11 @@ class PhaseFilters(nn.Module):
 
 def compete(kind: Kind, z: torch.Tensor) -> torch.Tensor:
     """Let candidates compete: ``(starts, groups, C, samples)`` -> ``(starts, samples)``; formulas as in `EdgeSR`."""
+    values, *others = z.unbind(dim=1)  # its gradient is one stack; slices would each fill and add a whole z
     if kind == "max":
-        return z[:, 0].amax(dim=1)
-    logits = z[:, 1] if kind == "tm" else z[:, 1] * z[:, 2]
-    return (z[:, 0] * logits.softmax(dim=1)).sum(dim=1)
+        return values.amax(dim=1)
+    logits = others[0] if kind == "tm" else others[0] * others[1]
+    return (values * logits.softmax(dim=1)).sum(dim=1)
 
 
 def create_filters(kind: Kind, starts: int, candidates: int, kernel_size: int, seed: Sequence[int]) -> torch.Tensor:
