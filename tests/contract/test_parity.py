@@ -44,6 +44,12 @@ NETWORKS = [
     "edge_sr_max_k5_c2_x2",
     "edge_sr_tm_k7_c4_x3",
     "edge_sr_tr_k5_c4_x4",
+    "edge_sr_cnn_c4_d3_s6_x2",
+    "espcn_d0_s3_x3",
+    "espcn_d16_s32_x4",
+    "fsrcnn_d32_s6_m4_x2",
+    "fsrcnn_d6_s3_m1_x3",
+    "fsrcnn_d6_s3_m1_x4",
 ]
 
 
