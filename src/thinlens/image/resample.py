@@ -165,9 +165,11 @@ def _per_column(weight: FloatImage, ndim: int) -> FloatImage:
 
 def _mix_columns(rows: FloatImage, columns: npt.NDArray[np.int64], weights: FloatImage, result: FloatImage) -> None:
     """Resample along the width, into ``result``."""
-    result.fill(0)
-    for index, weight in zip(columns, weights, strict=True):
-        result += rows.take(index, axis=1) * weight
+    np.multiply(rows.take(columns[0], axis=1), weights[0], out=result)
+    for index, weight in zip(columns[1:], weights[1:], strict=True):
+        moved = rows.take(index, axis=1)
+        moved *= weight
+        result += moved
 
 
 def resize(image: FloatImage, height: int, width: int) -> FloatImage:
