@@ -25,7 +25,7 @@ import torch
 from thinlens.bench.quality import Quality, evaluate, list_images
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.train.datasets.images import find_images
-from thinlens.train.datasets.pairs import Pair, read_pairs
+from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.importer import import_weights, official_name
 from thinlens.train.loop import Watch
 from thinlens.train.networks import find_configuration
@@ -80,7 +80,7 @@ def recipe_for(name: str, column: Column) -> Recipe:
 @lru_cache(maxsize=2)
 def pairs_of(root: Path, folders: tuple[str, ...], scale: int) -> list[Pair]:
     """Pairs of all images of some folders; kept, because many networks are trained on the same."""
-    return read_pairs([path for folder in find_images(root, folders) for path in folder.files], scale)
+    return list(iter_pairs((path for folder in find_images(root, folders) for path in folder.files), scale))
 
 
 def train(name: str, column: Column, data: Path, runs: Path) -> Model:

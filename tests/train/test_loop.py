@@ -135,6 +135,12 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
         fit(Point(), lambda module, step: noisy_loss(module, step) * float("nan"), settings(), Watch())
 
 
+def test_a_missing_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"`loop\.accelerator`: got \"cuda\", but torch finds no CUDA device"):
+        fit(Point(), noisy_loss, settings(accelerator="cuda"), Watch())
+
+
 def test_the_newest_checkpoints_are_kept_and_the_newest_sound_one_is_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

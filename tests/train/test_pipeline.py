@@ -59,7 +59,8 @@ def test_the_same_recipe_gives_the_same_weights_stopped_or_not(
     recipe = recipe_for(root, {**loop, "steps": 201})
 
     def stop(name: str, done: float, total: float) -> None:
-        raise KeyboardInterrupt
+        if "images" not in name:
+            raise KeyboardInterrupt
 
     whole = read_model(run_recipe(recipe, tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):

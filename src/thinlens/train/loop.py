@@ -68,8 +68,10 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
         watch: where checkpoints and log go. A sound checkpoint found there is where the training goes on.
 
     Raises:
-        RecipeError: if the loss leaves the finite numbers.
+        RecipeError: if the loss leaves the finite numbers, or there is no such accelerator.
     """
+    if settings.accelerator == "cuda" and not torch.cuda.is_available():
+        raise RecipeError('`loop.accelerator`: got "cuda", but torch finds no CUDA device here; accepted: "cpu"')
     torch.set_num_threads(settings.threads)
     fabric = Fabric(accelerator=settings.accelerator, devices=1)
     optimiser = torch.optim.Adam(module.parameters(), settings.lr, BETAS, fused=True)
@@ -107,8 +109,9 @@ class _Run:
 
     def average(self, step: int, ema: float) -> None:
         """Move the averages towards the weights; the first steps count for less, they are far off."""
-        weights = [p.detach() for p in self.module.parameters()]
-        torch._foreach_lerp_(self.averages, weights, 1 - min(ema, (step + 1) / (step + 10)))
+        share = 1 - min(ema, (step + 1) / (step + 10))
+        for average, parameter in zip(self.averages, self.module.parameters(), strict=True):
+            average.lerp_(parameter.detach(), share)
 
     def save(self, watch: Watch, step: int) -> None:
         if watch.checkpoints is not None:

@@ -12,7 +12,7 @@ from thinlens.model.card import DataSource, ModelCard, Training
 from thinlens.model.file import Model, write_model
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.images import ImageFolder, find_images
-from thinlens.train.datasets.pairs import Pair, read_pairs
+from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Progress, Watch, fit, ignore_progress
 from thinlens.train.lower import lower
 from thinlens.train.networks import Configuration, create_network, find_configuration
@@ -51,7 +51,8 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
     held_out = find_images(root, recipe.data.val)
     _claim(directory, recipe, resume=resume)
     begun = time.monotonic()
-    pairs, val = _pairs(folders, configuration.scale), _pairs(held_out, configuration.scale)
+    pairs = _read(folders, configuration.scale, "training images", progress)
+    val = _read(held_out, configuration.scale, "validation images", progress)
     network = train_network(recipe, configuration, pairs, val, Watch("training", directory, progress))
     minutes = None if resume else round((time.monotonic() - begun) / 60, 2)
     model = to_model(network, recipe, tuple(folder.source() for folder in folders), minutes)
@@ -131,8 +132,13 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
         )
 
 
-def _pairs(folders: list[ImageFolder], scale: int) -> list[Pair]:
-    return read_pairs([path for folder in folders for path in folder.files], scale)
+def _read(folders: list[ImageFolder], scale: int, name: str, progress: Progress) -> list[Pair]:
+    files = [path for folder in folders for path in folder.files]
+    pairs = []
+    for done, pair in enumerate(iter_pairs(files, scale), start=1):
+        pairs.append(pair)
+        progress(name, done, len(files))
+    return pairs
 
 
 def _claim(directory: Path, recipe: Recipe, *, resume: bool) -> None:

@@ -55,7 +55,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ema: decay of the average of the weights, 0 (the last weights) to below 1.
         checkpoint_every: steps between checkpoints, >= 1; no influence on the weights.
         threads: of torch, >= 1; sums may be split by it, so the last bits of the weights depend on it.
-        accelerator: ``cpu`` gives the same weights each time; ``auto`` takes a GPU if there is one.
+        accelerator: ``cpu`` gives the same weights each time; ``cuda`` uses one GPU, where sums may differ.
     """
 
     steps: Count
@@ -65,7 +65,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ema: Annotated[float, Meta(ge=0, lt=1)] = 0.999
     checkpoint_every: Count = 5000
     threads: Count = 1
-    accelerator: Literal["cpu", "auto"] = "cpu"
+    accelerator: Literal["cpu", "cuda"] = "cpu"
 
 
 class SharedPhase(Loop, tag_field="kind", tag="shared_phase", frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """Pairs for super-resolution of luma: a clean image and what the bicubic camera leaves of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ def _luma(image: npt.NDArray[np.uint8]) -> Plane:
     return np.ascontiguousarray(image) if image.ndim == 2 else gray_uint8(image)
 
 
-def read_pairs(files: Iterable[Path], scale: int) -> list[Pair]:
-    """Read images and degrade each; errors as in `read_clean` and `create_pair`."""
-    return [create_pair(read_clean(path), scale) for path in files]
+def iter_pairs(files: Iterable[Path], scale: int) -> Iterator[Pair]:
+    """Read images one by one and degrade each; errors as in `read_clean` and `create_pair`."""
+    for path in files:
+        yield create_pair(read_clean(path), scale)
