@@ -9,7 +9,9 @@ from PIL import Image, ImageCms
 
 from tests.image.pictures import chunk, encoded, picture, plain_tiff, png, smooth
 from thinlens.errors import ImageError
+from thinlens.image import formats
 from thinlens.image.decode import decode
+from thinlens.image.encode import encode
 from thinlens.image.formats import FORMATS
 
 CAP = 10_000
@@ -115,6 +117,7 @@ def test_tiff_says_where_up_is():
         (plain_tiff(np.zeros((2, 2), np.int16), sample_format=2), "signed or mixed samples of 16 bits"),
         (plain_tiff(picture(2, 2, 2), t284=(3, (2,))), "separate planes"),
         (plain_tiff(picture(2, 2, 4, np.uint16), t262=(3, (5,)), t338=(3, (0,))), "`cmyk`"),
+        (plain_tiff(picture(2, 2, 1), t322=(4, (1 << 20,)), t323=(4, (1 << 20,))), "tiles of 1048576x1048576"),
         (plain_tiff(picture(2, 2, 3), t262=(3, (1,)), t338=(3, (0, 0))), "`b-w` .* with 3 channels"),
         (b"P3\n1 1\n65535\n1 2 3\n", "plain-text PPM"),
         (b"P6\n2 2\n99999\n" + bytes(24), "largest value 99999"),
@@ -170,6 +173,16 @@ def test_a_huge_size_is_refused_without_the_memory():
     claims = png(100_000, 100_000, 8, 0, [[0]])
     with pytest.raises(ImageError, match="100000x100000"):
         read(claims, 500_000_000)
+
+
+def test_one_large_strip_is_read():
+    pixels = np.zeros((9000, 3000, 3), np.uint16)
+    pixels[::50] = 7
+    buffer = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "BAND_BYTES", 1 << 30)
+        encode(buffer, formats.ImageFile(pixels, "tiff"), "tiff", 95)
+    np.testing.assert_array_equal(read(buffer.getvalue(), 27_000_000).pixels, pixels)
 
 
 def test_the_cap_alone_decides_about_size(monkeypatch):

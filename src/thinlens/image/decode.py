@@ -82,7 +82,8 @@ def _reporting(name: str) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(f"`{name}`: {error}") from error
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        text = getattr(error, "detail", "") or str(error)  # libvips keeps its reasons in `detail`
+        reason = (text.strip().splitlines() or [type(error).__name__])[0]
         raise ImageError(
             f"`{name}`: cannot be decoded ({reason}): damaged, truncated or of a rare kind; get an intact copy"
         ) from error
@@ -196,8 +197,10 @@ def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
     import pyvips  # a large library, and such files are rare
 
     pyvips.cache_set_max(0)  # its cache would keep the bytes of the last hundred files alive
-    load = pyvips.Image.pngload_buffer if format_name == "png" else pyvips.Image.tiffload_buffer
-    image = load(data, fail_on="error")
+    if format_name == "png":
+        image = pyvips.Image.pngload_buffer(data, fail_on="error")
+    else:  # libvips would stop at strips of 50 MB; `read_header` and the pixel cap have bounded them
+        image = pyvips.Image.tiffload_buffer(data, fail_on="error", unlimited=True)
     if image.bands not in VIPS_BANDS.get(image.interpretation, ()) or image.format not in VIPS_DTYPES:
         raise ImageError(
             f"samples of kind `{image.interpretation}` ({image.format}) with {image.bands} channels; "

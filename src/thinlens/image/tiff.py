@@ -23,6 +23,7 @@ SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_DOTS, Y_DOTS, PLANAR, DOTS_UNIT = 277, 2
 PREDICTOR, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 317, 324, 325, 338, 339, 34675
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 8, 2, 2, 7
+TILE_WIDTH, TILE_HEIGHT, MAX_TILE = 322, 323, 1 << 26
 INCHES = {None: 1.0, 2: 1.0, 3: 2.54}
 
 
@@ -110,7 +111,9 @@ def _sample_bits(tags: ImageFileDirectory_v2) -> int:
 
 
 def _check_extents(tags: ImageFileDirectory_v2, file: BinaryIO) -> None:
-    """Refuse strips or tiles that reach beyond the file: libtiff prints about them, and may return half an image."""
+    """Refuse huge tiles, and samples that reach beyond the file: libtiff would print, and may return half an image."""
+    if tags.get(TILE_WIDTH, 1) * tags.get(TILE_HEIGHT, 1) > MAX_TILE:
+        raise ValueError(f"tiles of {tags[TILE_WIDTH]}x{tags[TILE_HEIGHT]} pixels")
     end = file.seek(0, os.SEEK_END)
     for offsets, counts in ((STRIP_OFFSETS, STRIP_BYTES), (TILE_OFFSETS, TILE_BYTES)):
         for at, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False):
