@@ -77,7 +77,7 @@ def recipe_for(name: str, column: Column) -> Recipe:
     return to_recipe({"network": name, "data": data, "loop": loop})
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def pairs_of(root: Path, folders: tuple[str, ...], scale: int) -> list[Pair]:
     """Pairs of all images of some folders; kept, because many networks are trained on the same."""
     return list(iter_pairs((path for folder in find_images(root, folders) for path in folder.files), scale))
@@ -91,8 +91,9 @@ def train(name: str, column: Column, data: Path, runs: Path) -> Model:
     if not path.is_file():
         directory.mkdir(parents=True, exist_ok=True)
         configuration, begun = find_configuration(name), time.monotonic()
-        pairs = (pairs_of(data, folders, configuration.scale) for folders in (recipe.data.train, recipe.data.val))
-        network = train_network(recipe, configuration, *pairs, Watch("training", directory))
+        pairs = pairs_of(data, recipe.data.train, configuration.scale)
+        val = pairs_of(data, recipe.data.val, configuration.scale)
+        network = train_network(recipe, configuration, pairs, val, Watch("training", directory))
         minutes = round((time.monotonic() - begun) / 60, 2)
         sources = tuple(folder.source() for folder in find_images(data, recipe.data.train))
         write_model(path, to_model(network, recipe, sources, minutes))
@@ -105,7 +106,7 @@ def measure(model: Model, data: Path) -> dict[str, Any]:
 
     def run(lq: Float32Image) -> Float32Image:
         with torch.inference_mode():
-            restored: Float32Image = module(torch.from_numpy(lq)[None, None])[0, 0].numpy()  # type: ignore[index]
+            restored: Float32Image = module(torch.from_numpy(lq)[None, None])[0, 0].numpy()
         return restored
 
     scale = model.card.scale
