@@ -81,6 +81,12 @@ def test_a_folder_in_use_is_refused(root: Path, tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/run`: cannot be made: Not a directory"):
+        run_recipe(recipe_for(root, SHARED), tmp_path / "file/run")
+
+
 def test_a_training_is_resumed_only_by_its_own_recipe(root: Path, tmp_path: Path) -> None:
     run_recipe(recipe_for(root, SHARED), tmp_path / "run")
     with pytest.raises(RecipeError, match="holds a training by another recipe"):

@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-import msgspec
 import torch
 from torch import nn
 
+from thinlens.atomic import write_bytes
 from thinlens.errors import OutputError, RecipeError
 from thinlens.model.card import DataSource, ModelCard, Training
 from thinlens.model.file import Model, write_model
@@ -83,7 +83,10 @@ def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int,
     def loss(module: nn.Module, step: int) -> torch.Tensor:
         device = next(module.parameters()).device
         lq, hq = (torch.from_numpy(batch).to(device) for batch in crops.batch(step))
-        return nn.functional.mse_loss(module(lq), hq)
+        restored = module(lq)
+        side = settings.margin * restored.shape[-1] // settings.crop
+        inside = slice(side, restored.shape[-1] - side)
+        return nn.functional.mse_loss(restored[..., inside, inside], hq[..., inside, inside])
 
     fit(network, loss, settings, watch)
 
@@ -145,11 +148,13 @@ def _claim(directory: Path, recipe: Recipe, *, resume: bool) -> None:
     """Make `directory` this recipe's, or check that it is."""
     held = directory / RECIPE
     if resume and held.is_file():
-        if msgspec.json.decode(held.read_bytes()).get("sha256") != recipe.sha256():
+        if held.read_bytes() != recipe.canonical():
             raise RecipeError(f"`{directory}` holds a training by another recipe; resume that one, or use a new folder")
         return
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise OutputError(f"`{directory}` is not empty; use a new folder, or `--resume` to go on with what is in it")
-    directory.mkdir(parents=True, exist_ok=True)
-    content = {"sha256": recipe.sha256(), "recipe": msgspec.to_builtins(recipe)}
-    held.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"`{directory}`: cannot be made: {error.strerror}") from error
+    write_bytes(held, recipe.canonical())

@@ -88,10 +88,15 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
 
     Args:
         crop: side of the `lq` crops in pixels, >= 1.
+        margin: pixels on each side of a crop that the loss leaves out, because what they need lies outside of it.
+        optimiser: ``soap`` suits networks of more than one layer: it needs a third of Adam's steps or fewer.
     """
 
     batch: Count = 16
-    crop: Count = 32
+    crop: Count = 40
+    margin: Annotated[int, Meta(ge=0)] = 4
+    lr: Annotated[float, Meta(gt=0, le=1)] = 3e-3
+    optimiser: Literal["adam", "soap"] = "soap"
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,10 +118,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Literal["full", "short"] = "full"
     licence: str = "Apache-2.0"
 
-    def sha256(self) -> str:
-        """Hash of the canonical form: JSON with sorted keys, all values spelled out, without `data.root`."""
+    def canonical(self) -> bytes:
+        """All values as JSON with sorted keys, defaults spelled out, without `data.root`."""
         neutral = msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, root=""))
-        return hashlib.sha256(msgspec.json.encode(neutral, order="sorted")).hexdigest()
+        return msgspec.json.encode(neutral, order="sorted")
+
+    def sha256(self) -> str:
+        """Hash of the canonical form."""
+        return hashlib.sha256(self.canonical()).hexdigest()
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
