@@ -15,7 +15,7 @@ from thinlens.train.pipeline import run_recipe
 from thinlens.train.recipe import Recipe, to_recipe
 
 SHARED = {"kind": "shared_phase", "steps": 6, "batch": 32, "patches": 128, "val_patches": 64, "checkpoint_every": 4}
-PLAIN = {"kind": "plain", "steps": 6, "batch": 2, "crop": 8, "checkpoint_every": 4}
+PLAIN = {"kind": "plain", "steps": 6, "batch": 2, "crop": 12, "checkpoint_every": 4}
 
 
 @pytest.fixture

@@ -154,13 +154,19 @@ def to_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
         raise RecipeError(f"{where}: {_explain(str(error), table)}") from error
-    loop = recipe.loop
+    _check_loop(recipe.loop, where)
+    return recipe
+
+
+def _check_loop(loop: SharedPhase | Plain, where: str) -> None:
+    """Check what no field can say alone."""
     if isinstance(loop, SharedPhase) and min(loop.patches, loop.val_patches) < loop.batch:
         least = min(loop.patches, loop.val_patches)
         raise RecipeError(
             f"{where}: `loop.patches`, `loop.val_patches`: got {least}; accepted: >= batch ({loop.batch})"
         )
-    return recipe
+    if isinstance(loop, Plain) and 2 * loop.margin >= loop.crop:
+        raise RecipeError(f"{where}: `loop.margin`: got {loop.margin}; accepted: < half of crop ({loop.crop})")
 
 
 def _override(table: dict[str, Any], override: str) -> None:
