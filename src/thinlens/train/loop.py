@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from pytorch_optimizer import SOAP
 from torch import nn
 
 from thinlens.errors import RecipeError
 from thinlens.train.checkpoint import read_checkpoint, write_checkpoint
-from thinlens.train.recipe import Loop
+from thinlens.train.recipe import Loop, Plain
 
 BETAS = (0.9, 0.99)
+SOAP_BETAS = (0.95, 0.95)
 LOG_EVERY = 200
 
 Loss = Callable[[nn.Module, int], torch.Tensor]
@@ -74,8 +76,7 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
         raise RecipeError('`loop.accelerator`: got "cuda", but torch finds no CUDA device here; accepted: "cpu"')
     torch.set_num_threads(settings.threads)
     fabric = Fabric(accelerator=settings.accelerator, devices=1)
-    optimiser = torch.optim.Adam(module.parameters(), settings.lr, BETAS, fused=True)
-    wrapped, optimiser = fabric.setup(module, optimiser)
+    wrapped, optimiser = fabric.setup(module, create_optimiser(module, settings))
     run = _Run(module, optimiser, [p.detach().clone() for p in module.parameters()])
     step, begun = run.resume(watch), time.monotonic()
     while step < settings.steps:
@@ -91,6 +92,16 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
         if step % settings.checkpoint_every == 0 or step == settings.steps:
             run.save(watch, step)
     run.finish()
+
+
+def create_optimiser(module: nn.Module, settings: Loop) -> torch.optim.Optimizer:
+    """Adam, or SOAP (Adam in the eigenbasis of Shampoo's preconditioner) where the settings ask for it.
+
+    Source of SOAP: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, 2024, algorithm 3.
+    """
+    if isinstance(settings, Plain) and settings.optimiser == "soap":
+        return SOAP(module.parameters(), lr=settings.lr, betas=SOAP_BETAS, weight_decay=0.0, precondition_frequency=10)
+    return torch.optim.Adam(module.parameters(), settings.lr, BETAS, fused=True)
 
 
 def rate(step: int, settings: Loop) -> float:
