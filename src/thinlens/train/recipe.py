@@ -88,13 +88,11 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
 
     Args:
         crop: side of the `lq` crops in pixels, >= 1.
-        margin: pixels on each side of a crop that the loss leaves out, because what they need lies outside of it.
         optimiser: ``soap`` suits networks of more than one layer: it needs a third of Adam's steps or fewer.
     """
 
     batch: Count = 16
-    crop: Count = 40
-    margin: Annotated[int, Meta(ge=0)] = 4
+    crop: Count = 32
     lr: Annotated[float, Meta(gt=0, le=1)] = 3e-3
     optimiser: Literal["adam", "soap"] = "soap"
 
