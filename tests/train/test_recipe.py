@@ -69,11 +69,6 @@ def test_errors_say_key_found_and_accepted(path: Path, override: str, message: s
         read_recipe(path, [override])
 
 
-def test_a_margin_that_leaves_nothing_of_the_crop_is_refused(path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"`loop\.margin`: got 4; accepted: < half of crop \(8\)"):
-        read_recipe(path, ['loop.kind="plain"', "loop.crop=8"])
-
-
 def test_a_missing_key_is_named(path: Path) -> None:
     path.write_text(TEXT.replace("steps = 100", ""))
     with pytest.raises(RecipeError, match=r"`loop\.steps`: missing"):

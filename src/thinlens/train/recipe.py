@@ -163,8 +163,6 @@ def _check_loop(loop: SharedPhase | Plain, where: str) -> None:
         raise RecipeError(
             f"{where}: `loop.patches`, `loop.val_patches`: got {least}; accepted: >= batch ({loop.batch})"
         )
-    if isinstance(loop, Plain) and 2 * loop.margin >= loop.crop:
-        raise RecipeError(f"{where}: `loop.margin`: got {loop.margin}; accepted: < half of crop ({loop.crop})")
 
 
 def _override(table: dict[str, Any], override: str) -> None:
