@@ -1,0 +1,72 @@
+"""Quality guarded without any image set: each shipped model on pieces of the example photograph, by the usual protocol.
+
+`golden.npz` holds two 96 x 96 pieces (gray, 8 bit) and, for each model, what it makes of the first piece shrunk;
+`quality.json` the PSNR of both pieces. Both are written by `python -m tests.golden.test_quality`, and only then.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thinlens.degrade.bicubic import bicubic_down
+from thinlens.image.colour import from_float32, gray_uint8, to_float32
+from thinlens.image.files import read_image
+from thinlens.image.resample import resize
+from thinlens.metrics.protocol import Protocol
+from thinlens.models import list_models
+from thinlens.runtime.session import open_model
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "examples" / "dog.webp"
+PIECES = ((160, 250), (440, 415))  # an eye, the collar's ring
+SIDE = 96
+CARDS = list_models()
+
+
+def pieces():
+    with np.load(HERE / "golden.npz") as stored:
+        return [stored["piece_0"], stored["piece_1"]]
+
+
+def measured(model, piece, scale):
+    """What a model makes of a shrunk piece, its PSNR, and that of bicubic."""
+    protocol = Protocol(channel="y", border=scale, luma="gray")
+    lq = bicubic_down(piece, scale)
+    restored = model.run(lq)
+    bicubic = from_float32(resize(to_float32(lq), *piece.shape), np.uint8)
+    return restored, protocol.psnr_db(restored, piece), protocol.psnr_db(bicubic, piece)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_each_model_restores_as_it_did(card):
+    stored = json.loads((HERE / "quality.json").read_text())[card.name]
+    model = open_model(card.name, threads=1)
+    with np.load(HERE / "golden.npz") as golden:
+        expected = golden[card.name]
+    for i, piece in enumerate(pieces()):
+        restored, psnr_db, bicubic_db = measured(model, piece, card.scale)
+        assert psnr_db == pytest.approx(stored[i], abs=0.005)
+        assert psnr_db > bicubic_db + 0.25
+        if i == 0:
+            difference = np.abs(restored.astype(int) - expected)
+            assert difference.max() <= 1  # another machine may round a tie otherwise
+            assert (difference > 0).mean() < 0.001
+
+
+def write():
+    gray = gray_uint8(read_image(EXAMPLE, max_pixels=10**6).pixels)
+    arrays = {f"piece_{i}": gray[y : y + SIDE, x : x + SIDE] for i, (y, x) in enumerate(PIECES)}
+    quality = {}
+    for card in CARDS:
+        model = open_model(card.name, threads=1)
+        results = [measured(model, arrays[f"piece_{i}"], card.scale) for i in range(len(PIECES))]
+        arrays[card.name] = results[0][0]
+        quality[card.name] = [round(psnr, 4) for _, psnr, _ in results]
+    np.savez_compressed(HERE / "golden.npz", **arrays)
+    (HERE / "quality.json").write_text(json.dumps(quality, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    write()
