@@ -73,7 +73,7 @@ _SILENCE = threading.Lock()
 
 
 @contextlib.contextmanager
-def _reporting(name: str) -> Iterator[None]:
+def reporting(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into one `ImageError`, and keep its warnings quiet."""
     try:
         with _SILENCE, warnings.catch_warnings():
@@ -104,27 +104,38 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
         ImageError: not an image of the accepted formats, damaged, too large, or of a kind that would lose
         something.
     """
-    with _reporting(name):
-        head = file.read(HEAD_BYTES)
-        file.seek(0)
-        format_name = format_of_content(head)
-        if format_name is None:
-            found = "not an image of a known format" if head else "an empty file"
-            raise ImageError(f"{found}; accepted PNG, JPEG, TIFF, WebP, BMP and PPM")
+    with reporting(name):
+        format_name, head = identify(file)
         if format_name == "tiff":
             return _decode_tiff(file, max_pixels)
         if format_name == "ppm" and (header := ppm_header(head)) and header[3] > 255:
-            _check_size(header[2], header[1], 1, max_pixels)
+            check_size(header[2], header[1], 1, max_pixels)
             return ImageFile(_decode_deep_ppm(file, header), "ppm")
         if format_name == "webp":
             width, height, animated = webp_header(head)
-            _check_size(height, width, 1 + animated, max_pixels)
+            check_size(height, width, 1 + animated, max_pixels)
         with OPENERS[format_name](file) as image:
-            _check_size(image.height, image.width, getattr(image, "n_frames", 1), max_pixels)
+            check_size(image.height, image.width, getattr(image, "n_frames", 1), max_pixels)
             return _decode_plain(file, image, format_name, head)
 
 
-def _check_size(height: int, width: int, frames: int, max_pixels: int) -> None:
+def identify(file: BinaryIO) -> tuple[str, bytes]:
+    """Name the format of a file and return its first bytes; the file is at its start again.
+
+    Raises:
+        ImageError: if it is of no accepted format.
+    """
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    format_name = format_of_content(head)
+    if format_name is None:
+        found = "not an image of a known format" if head else "an empty file"
+        raise ImageError(f"{found}; accepted PNG, JPEG, TIFF, WebP, BMP and PPM")
+    return format_name, head
+
+
+def check_size(height: int, width: int, frames: int, max_pixels: int) -> None:
+    """Refuse images of more than ``max_pixels``, of none, and of several frames; raises ImageError."""
     if width * height > max_pixels:
         raise ImageError(
             f"{width}x{height} is {width * height} pixels, the cap is {max_pixels}; "
@@ -138,7 +149,7 @@ def _check_size(height: int, width: int, frames: int, max_pixels: int) -> None:
 
 def _decode_tiff(file: BinaryIO, max_pixels: int) -> ImageFile:
     header = read_header(file)
-    _check_size(header.height, header.width, header.pages, max_pixels)
+    check_size(header.height, header.width, header.pages, max_pixels)
     file.seek(0)
     if header.plain or header.bits == 16:
         pixels, icc = _decode_with_vips(file.read(), "tiff"), header.icc
@@ -189,10 +200,14 @@ def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> 
     return samples.astype(np.uint16)
 
 
-def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
-    """Decode a PNG or TIFF that holds gray or RGB of 8 or 16 bits, with or without alpha, with libvips.
+def open_with_vips(data: bytes, format_name: str) -> Any:
+    """Open a PNG or TIFF that holds gray or RGB of 8 or 16 bits, with or without alpha; nothing is decoded yet.
 
-    Where a TIFF's colours are stored multiplied by alpha, libvips divides them again.
+    Returns:
+        A `pyvips.Image` with a key of ``VIPS_DTYPES`` as its ``format``.
+
+    Raises:
+        ImageError, pyvips.Error: if it holds anything else, or is damaged.
     """
     import pyvips  # a large library, and such files are rare
 
@@ -206,25 +221,39 @@ def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
             f"samples of kind `{image.interpretation}` ({image.format}) with {image.bands} channels; "
             "accepted gray and RGB, with or without alpha; convert the file first"
         )
+    return image
+
+
+def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
+    """Decode with libvips; where a TIFF's colours are stored multiplied by alpha, it divides them again."""
+    image = open_with_vips(data, format_name)
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     return np.frombuffer(image.write_to_memory(), VIPS_DTYPES[image.format]).reshape(shape)
 
 
-def _decode_shallow(image: Image.Image, bits: int) -> tuple[AnyImage, bytes | None]:
-    """Bring a loaded 8-bit image to gray, gray + alpha, RGB or RGBA; return it with the profile that still fits."""
-    icc = image.info.get("icc_profile")
-    if image.mode == "CMYK":
-        return np.asarray(_from_cmyk(image, icc)), None
+def kept_mode(image: Image.Image) -> str:
+    """Name the mode, ``L``, ``LA``, ``RGB`` or ``RGBA``, that an opened 8-bit image is brought to.
+
+    Raises:
+        ImageError: if its samples are of another kind.
+    """
     transparent = "transparency" in image.info
-    if image.mode == "P":
-        return np.asarray(image.convert("RGBA" if transparent else "RGB")), icc
+    if image.mode in ("CMYK", "P"):
+        return "RGBA" if transparent and image.mode == "P" else "RGB"
     if image.mode not in MODES:
         raise ImageError(f"samples of kind `{image.mode}`; accepted gray, RGB, palettes, CMYK; convert first")
     target = MODES[image.mode]
-    if transparent and target in ("L", "RGB"):
-        if bits in (2, 4):  # Pillow scales such samples to 8 bits, but not the value that is transparent
-            image.info["transparency"] *= 255 // ((1 << bits) - 1)
-        target = {"L": "LA", "RGB": "RGBA"}[target]
+    return {"L": "LA", "RGB": "RGBA"}.get(target, target) if transparent else target
+
+
+def _decode_shallow(image: Image.Image, bits: int) -> tuple[AnyImage, bytes | None]:
+    """Bring a loaded 8-bit image to gray, gray + alpha, RGB or RGBA; return it with the profile that still fits."""
+    icc, target = image.info.get("icc_profile"), kept_mode(image)
+    if image.mode == "CMYK":
+        return np.asarray(_from_cmyk(image, icc)), None
+    if target in ("LA", "RGBA") and MODES.get(image.mode) in ("L", "RGB") and bits in (2, 4):
+        # Pillow scales such samples to 8 bits, but not the value that is transparent
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)
     return np.asarray(image if image.mode == target else image.convert(target)), icc
 
 

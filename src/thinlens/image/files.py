@@ -6,18 +6,19 @@ decoding, and nothing is reduced without a word. Writes leave either the old fil
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from thinlens.atomic import replacing
 from thinlens.errors import ImageError
 from thinlens.image.decode import decode
 from thinlens.image.encode import encode
 from thinlens.image.formats import ImageFile, check_format
+from thinlens.image.header import ImageHeader, parse_header
 
-__all__ = ["ImageFile", "check_format", "open_replacement", "read_image", "write_image"]
+__all__ = ["ImageFile", "ImageHeader", "check_format", "read_header", "read_image", "write_image"]
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int) -> ImageFile:
@@ -36,18 +37,38 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int) -> ImageFile:
         The image, upright.
 
     Raises:
-        ImageError: missing, a folder, empty, damaged, truncated, of another format, larger than
-        ``max_pixels``, animated
-            or of several pages, or of samples that would be reduced (float, 32 bits, ...).
+        ImageError: missing, a folder, empty, damaged, truncated, of another format, larger than ``max_pixels``,
+            animated or of several pages, or of samples that would be reduced (float, 32 bits, ...).
     """
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        return decode(file, str(path), max_pixels)
+
+
+def read_header(path: str | os.PathLike[str]) -> ImageHeader:
+    """Read what an image file announces, without decoding it.
+
+    Args:
+        path: as for `read_image`.
+
+    Returns:
+        Format, size, channels and depth of what `read_image` would return, if the pixels are sound.
+
+    Raises:
+        ImageError: as `read_image`, as far as it can be told without the pixels.
+    """
+    with _opened(Path(path)) as file:
+        return parse_header(file, str(path))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if path.is_dir():
         raise ImageError(f"`{path}`: is a folder; give an image file")
     if path.exists() and not path.is_file():
         raise ImageError(f"`{path}`: not a regular file; save the image to a file first")
     try:
         with path.open("rb") as file:
-            return decode(file, str(path), max_pixels)
+            yield file
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
@@ -63,7 +84,7 @@ def write_image(
     strip: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write an image file.
+    """Write an image file, atomically.
 
     JPEG is written 4:4:4, WebP lossless. Profile and EXIF go into PNG, JPEG, TIFF and WebP; BMP and PPM have
     no room.
@@ -78,7 +99,8 @@ def write_image(
 
     Raises:
         UnknownNameError: if there is no such format.
-        ImageError: if the format cannot hold the image, the file exists, or the disk refuses.
+        ImageError: if the format cannot hold the image.
+        OutputError: if the file exists, or the disk refuses.
     """
     shape = image.pixels.shape
     channels = 1 if len(shape) == 2 else shape[2]
@@ -87,49 +109,13 @@ def write_image(
         raise ImageError(f"`jpeg_quality`: got {jpeg_quality}; accepted 1 to 100")
     if strip:
         image = replace(image, icc=None, exif=None, dpi=None)
-    with open_replacement(path, overwrite=overwrite) as file:
+    with replacing(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
         try:
             encode(file, image, format, jpeg_quality)
         except (ValueError, TypeError) as error:
             raise ImageError(
                 f"`{path}`: {format} cannot hold this profile or EXIF ({_reason(error)}); leave them out with `--strip`"
             ) from error
-
-
-@contextlib.contextmanager
-def open_replacement(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that takes its place when the block ends without an error.
-
-    Whatever stops the block, Ctrl-C included, the temporary file is removed and an older file stays as it
-    was.
-
-    Raises:
-        ImageError: if ``path`` exists and may not be overwritten, is a folder, or the disk refuses.
-    """
-    path = Path(path)
-    _check_target(path, overwrite)
-    temporary = path.parent / f".thinlens-{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _check_target(path, overwrite)
-        temporary.replace(path)
-    except OSError as error:
-        raise ImageError(f"`{path}`: cannot be written ({_reason(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise ImageError(f"`{path}`: is a folder; give a file name")
-    if not path.parent.is_dir():
-        raise ImageError(f"`{path}`: the folder `{path.parent}` does not exist; make it first")
-    if not overwrite and os.path.lexists(path):
-        raise ImageError(f"`{path}`: exists already; pass `--overwrite` to replace it")
 
 
 def _reason(error: Exception) -> str:
