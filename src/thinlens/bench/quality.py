@@ -1,7 +1,8 @@
-"""Quality of a super-resolution network on a set of clean images: shrink, restore, compare.
+"""Quality of a network on a set of clean images: degrade, restore, compare.
 
 A luma network is measured on luma, a colour network on Y of its RGB result; ``protocol_of`` says what that means.
-Bicubic itself is measured the same way (``bicubic``), so that a gain over it is a difference of like figures.
+Bicubic itself (``bicubic``), and the degraded image as it is (``unchanged``), are measured the same way, so that a gain
+over them is a difference of like figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.degrade.bicubic import bicubic_down, check_scale, crop_to_multiple
+from thinlens.bench.pairs import Pairs, as_gray, create_pairs
 from thinlens.errors import ImageError, ShapeError
-from thinlens.image.colour import from_float32, gray_uint8, to_float32
+from thinlens.image.colour import from_float32, to_float32
 from thinlens.image.files import read_image
 from thinlens.image.formats import format_of_suffix
 from thinlens.image.resample import resize
@@ -53,7 +54,8 @@ class Quality(msgspec.Struct, frozen=True):
         psnr_y_db: mean of the images' PSNR on Y, dB.
         ssim_y: mean SSIM on Y.
         psnr_rgb_db: mean PSNR over R, G and B, dB; None for luma networks.
-        protocol: ``Protocol.to_dict()``, with ``scale`` and how the input was made.
+        protocol: ``Protocol.to_dict()``, with how the input was made: ``lq`` in words, ``scale``, and ``sigma`` and
+            ``seed``, or ``quality``.
         images: in the order given.
     """
 
@@ -80,8 +82,8 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def protocol_of(scale: int, *, colour: bool) -> Protocol:
-    """Return how a network of this kind is measured; the border is ``scale`` pixels of the result."""
-    return Protocol(channel="y", border=scale, luma="rgb2ycbcr" if colour else "gray")
+    """Return how an upscaling network of this kind is measured; the border is ``scale`` pixels of the result."""
+    return create_pairs(scale=scale, colour=colour).protocol
 
 
 def bicubic(scale: int) -> Run:
@@ -89,14 +91,34 @@ def bicubic(scale: int) -> Run:
     return lambda lq: resize(lq, lq.shape[0] * scale, lq.shape[1] * scale)
 
 
-def evaluate(run: Run, paths: Sequence[Path], *, scale: int, colour: bool, progress: Progress | None = None) -> Quality:
-    """Measure a network on clean images: the low-quality ones are made here, by MATLAB's antialiased bicubic on 8 bits.
+def unchanged(lq: Float32Image) -> Float32Image:
+    """Return the degraded image itself: what a denoising or deblocking network has to beat."""
+    return lq
+
+
+def evaluate(  # noqa: PLR0913  # one keyword for each option of `thinlens evaluate`
+    run: Run,
+    paths: Sequence[Path],
+    *,
+    colour: bool,
+    scale: int | None = None,
+    sigma: float | None = None,
+    seed: int = 0,
+    quality: int | None = None,
+    progress: Progress | None = None,
+) -> Quality:
+    """Measure a network on clean images; the degraded ones are made here. Give one of scale, sigma and quality.
 
     Args:
         run: the network. Luma: ``H W`` float32 in 0..1 -> ``scale*H scale*W``; colour: the same with ``3`` behind.
+            With ``sigma`` its input leaves 0..1, as the noise is not clipped.
         paths: clean images, 8 bits, gray or RGB.
-        scale: 2, 3, 4 or 8.
-        colour: whether ``run`` takes RGB (gray files are repeated to RGB for it) or full-range luma.
+        colour: whether ``run`` takes RGB (gray files are repeated to RGB for it) or one plane: full-range gray, but
+            8-bit studio-range Y for ``quality``, see `thinlens.bench.pairs`.
+        scale: super-resolution by 2, 3, 4 or 8: MATLAB's antialiased bicubic on 8 bits; border ``scale``.
+        sigma: denoising: white Gaussian noise, 0..255 in 8-bit units, neither clipped nor rounded; border 0.
+        seed: of the noise, the same for each image.
+        quality: deblocking: JPEG of quality 1..100; border 0.
         progress: called with images done and images in all, after each.
 
     Returns:
@@ -104,23 +126,23 @@ def evaluate(run: Run, paths: Sequence[Path], *, scale: int, colour: bool, progr
 
     Raises:
         ImageError: if there are no images, or one cannot be read or is not 8-bit gray or RGB.
-        ShapeError: on another scale, if an image is too small, or if ``run`` returns another size.
+        ShapeError: if not exactly one degradation is given or it is out of range, if an image is too small, or if
+            ``run`` returns another size.
     """
-    check_scale(scale)
+    pairs = create_pairs(colour=colour, scale=scale, sigma=sigma, seed=seed, quality=quality)
     if not paths:
         raise ImageError("no images to evaluate on; give at least one")
     images = []
     for path in paths:
-        images.append(_evaluate_image(run, Path(path), scale, colour))
+        images.append(_evaluate_image(run, Path(path), pairs))
         if progress:
             progress(len(images), len(paths))
-    degradation = {"scale": scale, "lq": "antialiased bicubic of the 8-bit image, rounded to 8 bits"}
     return Quality(
         count=len(images),
         psnr_y_db=_mean([image.psnr_y_db for image in images]),
         ssim_y=_mean([image.ssim_y for image in images]),
         psnr_rgb_db=_mean([image.psnr_rgb_db for image in images if image.psnr_rgb_db is not None]) if colour else None,
-        protocol=protocol_of(scale, colour=colour).to_dict() | degradation,
+        protocol=pairs.protocol.to_dict() | pairs.record,
         images=images,
     )
 
@@ -129,30 +151,33 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(values))
 
 
-def _evaluate_image(run: Run, path: Path, scale: int, colour: bool) -> ImageQuality:
-    hq = _read_hq(path)
-    if min(hq.shape[:2]) // scale * scale < WINDOW + 2 * scale:
-        raise ShapeError(
-            f"`{path}`: {hq.shape[1]}x{hq.shape[0]} pixels; at least {-(-WINDOW // scale) * scale + 2 * scale} on each "
-            f"side are needed at scale {scale}; leave it out"
-        )
-    hq = crop_to_multiple(hq, scale)
-    lq = bicubic_down(hq, scale)
-    gray_file = hq.ndim == 2
-    hq, lq = (_as_rgb(hq), _as_rgb(lq)) if colour else (_as_gray(hq), _as_gray(lq))
+def _evaluate_image(run: Run, path: Path, pairs: Pairs) -> ImageQuality:
+    clean = _read_hq(path)
+    _check_size(path, clean, pairs)
+    hq, lq = pairs.make(clean)
     restored = from_float32(run(to_float32(lq)), np.uint8)
     if restored.shape != hq.shape:
         raise ShapeError(f"`{path}`: the network made {restored.shape} of {lq.shape}; {hq.shape} were expected")
-    rgb_db = Protocol(channel="rgb", border=scale, luma=None).psnr_db(restored, hq) if colour else None
+    protocol, gray_file, rgb_db = pairs.protocol, clean.ndim == 2, None
+    if pairs.colour:
+        rgb_db = Protocol(channel="rgb", border=protocol.border, luma=None).psnr_db(restored, hq)
     if gray_file:
-        restored, hq = _as_gray(restored), _as_gray(hq)
-    protocol = protocol_of(scale, colour=colour)
+        restored, hq = as_gray(restored), as_gray(hq)
     return ImageQuality(
         name=path.name,
         psnr_y_db=protocol.psnr_db(restored, hq, gray_file=gray_file),
         ssim_y=protocol.ssim(restored, hq, gray_file=gray_file),
         psnr_rgb_db=rgb_db,
     )
+
+
+def _check_size(path: Path, clean: ByteImage, pairs: Pairs) -> None:
+    scale, border = pairs.scale, pairs.protocol.border
+    if min(clean.shape[:2]) // scale * scale < WINDOW + 2 * border:
+        raise ShapeError(
+            f"`{path}`: {clean.shape[1]}x{clean.shape[0]} pixels; at least {-(-WINDOW // scale) * scale + 2 * border} "
+            f"on each side are needed at scale {scale}; leave it out"
+        )
 
 
 def _read_hq(path: Path) -> ByteImage:
@@ -167,11 +192,3 @@ def _read_hq(path: Path) -> ByteImage:
             raise ImageError(f"`{path}`: has transparent pixels; accepted opaque gray and RGB; leave it out")
         return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     return pixels
-
-
-def _as_gray(image: ByteImage) -> ByteImage:
-    return image if image.ndim == 2 else gray_uint8(image)
-
-
-def _as_rgb(image: ByteImage) -> ByteImage:
-    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image

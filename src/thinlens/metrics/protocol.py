@@ -16,7 +16,10 @@ AnyImage = npt.NDArray[Any]
 LUMA_TEXTS = {
     "rgb2ycbcr": "studio-range Y of RGB (MATLAB's rgb2ycbcr, unrounded)",
     "gray": "8-bit gray (Pillow's L) mapped to studio range by 16 + 219/255 g",
+    "full": "8-bit gray (Pillow's L) on its own values",
+    "studio": "8-bit studio-range Y of RGB (MATLAB's rgb2ycbcr, rounded) on its own values",
 }
+OWN_VALUES = ("full", "studio")
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,14 @@ class Protocol:
         channel: ``y`` or ``rgb``.
         border: pixels cut from each side before measuring.
         rounded: whether the restored image was clamped and rounded to 8 bits before measuring.
-        luma: where Y comes from: ``rgb2ycbcr`` or ``gray``; None for ``rgb``.
+        luma: where Y comes from, a key of ``LUMA_TEXTS``; None for ``rgb``.
         peak: the value of white.
     """
 
     channel: Literal["y", "rgb"]
     border: int
     rounded: bool = True
-    luma: Literal["rgb2ycbcr", "gray"] | None = "rgb2ycbcr"
+    luma: Literal["rgb2ycbcr", "gray", "full", "studio"] | None = "rgb2ycbcr"
     peak: float = 255.0
 
     def describe(self) -> str:
@@ -75,5 +78,6 @@ class Protocol:
         inside = image[self.border : height - self.border, self.border : width - self.border]
         if image.ndim == 2:
             own = inside.astype(np.float64)
-            return own if gray_file or self.channel == "rgb" else own * (219.0 / 255.0) + 16.0
+            as_is = gray_file or self.channel == "rgb" or self.luma in OWN_VALUES
+            return own if as_is else own * (219.0 / 255.0) + 16.0
         return studio_luma(inside) if self.channel == "y" else inside.astype(np.float64)
