@@ -59,7 +59,7 @@ def test_the_kind_chooses_the_trainer(path: Path) -> None:
         ("data=3", r"`data`: got 3; accepted: a table"),
         ("loop.patches=8", r"`loop\.patches`.*: got 8; accepted: >= batch \(4096\)"),
         ("loop.steps", r"--set: got `loop\.steps`; accepted: key=value"),
-        ("seed=abc", r"--set seed: got `abc`; accepted: a TOML value"),
+        ("seed=abc", r"`seed`: got 'abc'; accepted: `int`"),
         ("seed.more=1", r"`seed`: got \{'more': 1\}; accepted: `int`"),
         ("network.name=1", r"--set network\.name: `network` is a value, not a table"),
     ],
@@ -94,3 +94,7 @@ def test_recipes_cannot_be_changed(path: Path) -> None:
     recipe: Recipe = read_recipe(path)
     with pytest.raises(AttributeError):
         recipe.seed = 1  # type: ignore[misc]
+
+
+def test_text_needs_no_quotes_on_the_command_line(path: Path) -> None:
+    assert read_recipe(path, ["data.root=/some/where else"]).data.root == "/some/where else"

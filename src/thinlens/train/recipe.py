@@ -166,17 +166,15 @@ def _check_loop(loop: SharedPhase | Plain, where: str) -> None:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    """Put one ``a.b=value`` into a table, in place."""
+    """Put one ``a.b=value`` into a table, in place; a value that is not TOML is text."""
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
         raise RecipeError(f"--set: got `{override}`; accepted: key=value, such as `loop.steps=100`")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(
-            f"--set {path}: got `{text}`; accepted: a TOML value; text stands in quotes, such as `'\"text\"'`"
-        ) from error
+    except tomllib.TOMLDecodeError:
+        value = text  # a shell takes quotes away: `data.root=/some/where` means the text
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
