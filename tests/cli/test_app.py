@@ -6,7 +6,7 @@ import pytest
 from thinlens.cli import app, verb
 from thinlens.errors import MissingExtraError, ModelError, RecipeError
 
-VERBS = [function.__name__ for function, _ in app.VERBS]
+VERBS = [function.__name__.rstrip("_") for function, _ in app.VERBS]
 
 
 def program(*arguments, before=""):

@@ -13,6 +13,7 @@ def test_names_versions_backend_and_extras(thinlens):
     assert findings["numpy"] == sys.modules["numpy"].__version__
     assert findings["backend"].startswith("NumPy reference; native engine: not built")
     assert findings["extra_train"]
+    assert findings["extra_onnx"]
     assert findings["threads"] >= 1
     assert findings["damaged_models"] == []
 
@@ -25,12 +26,12 @@ def test_text_has_a_line_for_each(thinlens):
 
 def test_without_torch_the_pip_command_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    assert "pip install 'thinlens[train]'" in doctor._train()
+    assert "pip install 'thinlens[train]'" in doctor._extra("train")
 
 
 def test_blocked_torch_is_absent_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "pip install 'thinlens[train]'" in doctor._train()
+    assert "pip install 'thinlens[train]'" in doctor._extra("train")
 
 
 @pytest.mark.parametrize("damage", [0, 1])

@@ -9,6 +9,8 @@ import typer
 
 from thinlens.cli.doctor import doctor
 from thinlens.cli.evaluate import evaluate
+from thinlens.cli.export import export
+from thinlens.cli.import_ import import_
 from thinlens.cli.inspect import inspect
 from thinlens.cli.models import models
 from thinlens.cli.networks import networks
@@ -25,12 +27,14 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (evaluate, "thinlens evaluate edge_sr_tm_k7_c4_x2 --data images/"),
     (networks, "thinlens networks"),
     (train, "thinlens train recipes/edge_sr_tm_k7_c4_x2.toml -o runs/tm --set loop.steps=200"),
+    (import_, "thinlens import eSR-TM_s2_K7_C4.model -o official_tm.safetensors"),
+    (export, "thinlens export edge_sr_tm_k7_c4_x2 --to onnx -o edge_sr_tm_x2.onnx"),
     (doctor, "thinlens doctor"),
 )
 
 app = typer.Typer(name="thinlens", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 for _function, _example in VERBS:
-    app.command(epilog=f"Example: {_example}")(verb(_function))
+    app.command(_function.__name__.rstrip("_"), epilog=f"Example: {_example}")(verb(_function))
 
 
 def _print_version(wanted: bool) -> None:

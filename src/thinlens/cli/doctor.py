@@ -10,6 +10,7 @@ from thinlens.cli.output import print_fields, print_json
 from thinlens.cli.verb import FAILED, line_of
 
 LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "rich")
+EXTRAS = {"train": ("torch", "lightning-fabric", "pytorch-optimizer"), "onnx": ("onnx", "onnxruntime")}
 BACKEND = "NumPy reference; native engine: not built in this version"
 
 
@@ -22,7 +23,7 @@ def doctor(as_json: Json = False) -> int:
         **{name: _version(name) for name in LIBRARIES},
         "libvips": _libvips(),
         "backend": BACKEND,
-        "extra_train": _train(),
+        **{f"extra_{name}": _extra(name) for name in EXTRAS},
         "threads": _threads(),
         "cpu_features": _cpu_features(),
         "models": models,
@@ -58,15 +59,16 @@ def _libvips() -> str:
     return ".".join(str(pyvips.version(part)) for part in range(3))
 
 
-def _train() -> str:
-    """Versions of what the extra `train` brings, found without importing it."""
+def _extra(name: str) -> str:
+    """Versions of what an extra brings, found without importing it."""
+    packages = EXTRAS[name]
     try:
-        found = all(find_spec(module) is not None for module in ("torch", "lightning_fabric"))
-    except (ImportError, ValueError):  # torch is blocked, not absent
+        found = all(find_spec(package.replace("-", "_")) is not None for package in packages)
+    except (ImportError, ValueError):  # a package is blocked, not absent
         found = False
     if not found:
-        return "not installed: pip install 'thinlens[train]'"
-    return f"torch {_version('torch')}, lightning-fabric {_version('lightning-fabric')}"
+        return f"not installed: pip install 'thinlens[{name}]'"
+    return ", ".join(f"{package} {_version(package)}" for package in packages)
 
 
 def _threads() -> int:

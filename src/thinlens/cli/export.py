@@ -1,0 +1,35 @@
+"""`thinlens export`: a model in another format, written from its plan."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from thinlens.cli.options import Json, Model, Overwrite
+from thinlens.cli.output import print_json, print_line, to_bytes_text
+from thinlens.cli.verb import needing_extra
+
+Target = Literal["onnx"]
+
+
+def export(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", readable=False, help="The file to write.")],
+    to: Annotated[Target, typer.Option(help="The format.")] = "onnx",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model as ONNX, height and width free (needs the extra `onnx`)."""
+    from thinlens.atomic import write_bytes
+    from thinlens.model.file import read_model
+    from thinlens.models import find_model
+
+    source = read_model(find_model(model))
+    with needing_extra(f"`thinlens export --to {to}`", "onnx"):
+        from thinlens.export.onnx import to_onnx
+    data = to_onnx(source)
+    write_bytes(output, data, overwrite=overwrite)
+    if as_json:
+        print_json({"path": str(output), "model": source.card.name, "format": to, "bytes": len(data)})
+    else:
+        print_line(f"{output}: {source.card.name} as {to}, {to_bytes_text(len(data))}")
