@@ -58,7 +58,7 @@ def test_without_a_verb_help_is_shown(thinlens):
         (("restor",), "No such command 'restor'. Did you mean 'restore'?; `thinlens --help` explains"),
         (("restore",), "Missing argument"),
         (("restore", "a.png"), "Missing option '-o' / '--output'; `thinlens restore --help` explains"),
-        (("restore", "a.png", "-o", "b", "--scale", "two"), "'two' is not a valid int"),
+        (("restore", "a.png", "-o", "b", "--scale", "two"), "'two' is not a valid float"),
         (("restore", "a.png", "-o", "b", "--task", "sharpen"), "'sharpen' is not one of 'sr', 'denoise'"),
         (("restore", "a.png", "-o", "b", "-j", "0"), "0 is not in the range"),
         (("restore", "a.png", "-o", "b", "--jpeg-quality", "101"), "101 is not in the range"),

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tests.cli.fixtures import files, picture, size_of
 from tests.conftest import template_matching_model
+from thinlens.image.files import read_header
 from thinlens.runtime.session import Session
 
 
@@ -44,7 +45,7 @@ def test_several_files_make_the_output_a_folder(restore):
     done = restore("a.jpg", "b.png", "-o", "new/out.png")
     assert done.code == 0
     assert files("new/out.png") == ["a.jpg", "b.png"]
-    assert done.out.splitlines()[-1].startswith("2 restored; edge_sr_tm_k5_c2_x2, ")
+    assert done.out.splitlines()[-1].startswith("2 restored; edge_sr_tm_k5_c2_x2; ")
 
 
 def test_folder_takes_its_own_images_only(restore, bench):
@@ -153,8 +154,31 @@ def test_skip_existing_and_overwrite_contradict_each_other(restore):
 def test_dry_run_writes_nothing(restore):
     picture("in/a.png")
     done = restore("in", "-o", "out", "--dry-run", "--format", "webp")
-    assert (done.code, done.out) == (0, "in/a.png -> out/a.webp (planned)\n")
+    assert (done.code, done.out) == (0, "in/a.png -> out/a.webp (planned, 14x10)\n")
     assert files() == ["in/a.png"]
+
+
+def test_dry_run_finds_what_would_fail(restore, bench):
+    picture("in/a.png", mode="RGBA")
+    picture("in/b.png")
+    (bench / "in/c.png").write_text("no image")
+    done = restore("in", "-o", "out", "--dry-run", "--format", "jpeg", "--json")
+    assert done.code == 1
+    assert [record.get("status") for record in done.records] == ["failed", "planned", "failed", None]
+    assert "jpeg cannot hold RGB with alpha" in done.records[0]["error"]
+    assert "`in/c.png`: not an image" in done.records[2]["error"]
+    assert files() == ["in/a.png", "in/b.png", "in/c.png"]
+
+
+def test_what_forbids_a_file_is_found_before_any_work(restore, bench, monkeypatch):
+    picture("a.png")
+    (bench / "b.png").write_text("no image")
+    seen = []
+    run = Session.run
+    monkeypatch.setattr("thinlens.cli.checks.read_header", lambda path: seen.append(path.name) or read_header(path))
+    monkeypatch.setattr(Session, "run", lambda *a, **k: seen.append("run") or run(*a, **k))
+    assert restore("a.png", "b.png", "-o", "out").code == 1
+    assert seen == ["a.png", "b.png", "run"]
 
 
 def test_json_is_one_object_a_file_and_a_summary(restore, bench):
@@ -169,15 +193,15 @@ def test_json_is_one_object_a_file_and_a_summary(restore, bench):
         "status": "restored",
         "width": 14,
         "height": 10,
+        "model": "edge_sr_tm_k5_c2_x2",
     }
     assert second["status"] == "failed"
     assert f"thinlens: {second['error']}" == done.line
     assert last["summary"].pop("seconds") >= 0
     assert last == {
         "summary": {
-            "model": "edge_sr_tm_k5_c2_x2",
             "task": "sr",
-            "scale": 2,
+            "models": ["edge_sr_tm_k5_c2_x2"],
             "restored": 1,
             "planned": 0,
             "skipped": 0,
@@ -231,9 +255,20 @@ def test_scale_defaults_to_the_models_own(thinlens):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--scale", "3"), "`--scale 3`: model `edge_sr_tm_k5_c2_x2` has scale 2"),
-        (("--task", "denoise"), "`--task denoise`: model `edge_sr_tm_k5_c2_x2` does sr"),
+        (("--scale", "3"), "scale 3: model `edge_sr_tm_k5_c2_x2` has scale 2; use one of a larger scale"),
+        (("--scale", "2.01"), "scale 2.01: model `edge_sr_tm_k5_c2_x2` has scale 2"),
+        (("--task", "denoise"), "task denoise: model `edge_sr_tm_k5_c2_x2` does sr"),
         (("--prefer", "speed"), "`--prefer` chooses a model and `--model` names one"),
+        (("--scale", "0"), "scale: got 0.0; accepted: a number above 0"),
+        (("--scale", "nan"), "scale: got nan"),
+        (("--scale", "2", "--size", "9x9"), "scale and size both say how large"),
+        (("--size", "9x0"), "got '9x0'; accepted: width x height in pixels, such as 1280x720"),
+        (("--size", "9"), "got '9'; accepted: width x height"),
+        (("--sigma", "25"), "`sigma` goes with task `denoise`; the task is `sr`"),
+        (("--quality", "25"), "`quality` goes with task `deblock`; the task is `sr`"),
+        (("--sigma", "256"), "256.0 is not in the range"),
+        (("--quality", "0"), "0 is not in the range"),
+        (("--max-memory", "much"), "got 'much'; accepted: a size such as 64MB or 2GiB"),
     ],
 )
 def test_options_that_contradict_the_model(restore, options, message):
@@ -245,7 +280,13 @@ def test_options_that_contradict_the_model(restore, options, message):
 
 
 @pytest.mark.parametrize(
-    "options", [("--scale", "5"), ("--scale", "0"), ("--task", "denoise"), ("--task", "deblock", "--scale", "2")]
+    "options",
+    [
+        ("--scale", "5"),
+        ("--task", "denoise"),
+        ("--task", "denoise", "--sigma", "25"),
+        ("--task", "deblock", "--quality", "10"),
+    ],
 )
 def test_without_a_default_model_the_list_is_shown(thinlens, options):
     picture("a.png")
@@ -254,16 +295,98 @@ def test_without_a_default_model_the_list_is_shown(thinlens, options):
     assert "there are: sr x2 (speed, balanced, quality)" in done.line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "asked"),
-    [((), ("sr", 2, "balanced")), (("--scale", "4", "--prefer", "speed"), ("sr", 4, "speed"))],
-)
-def test_the_catalogue_chooses(thinlens, monkeypatch, arguments, asked):
+def test_size_and_scale_go_with_sr(thinlens):
     picture("a.png")
+    for options in (("--scale", "2"), ("--size", "9x9")):
+        done = thinlens("restore", "a.png", "-o", "b.png", "--task", "deblock", *options)
+        assert done.code == 2
+        assert "task `deblock` keeps the size" in done.line
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the catalogue is asked for; it answers with a model of the bench."""
     seen = []
-    monkeypatch.setattr("thinlens.models.default_model", lambda *a: seen.append(a) or "x2.safetensors")
+
+    def choose(task, scale, prefer):
+        seen.append((task, scale, prefer))
+        return f"x{scale}.safetensors"
+
+    monkeypatch.setattr("thinlens.runtime.restore.default_model", choose)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen", "size"),
+    [
+        ((), ("sr", 2, "balanced"), (14, 10)),
+        (("--scale", "3", "--prefer", "speed"), ("sr", 3, "speed"), (21, 15)),
+        (("--scale", "2.5"), ("sr", 3, "balanced"), (18, 12)),
+        (("--scale", "1.01"), ("sr", 2, "balanced"), (7, 5)),
+        (("--size", "15x10"), ("sr", 3, "balanced"), (15, 10)),
+        (("--size", "14x10"), ("sr", 2, "balanced"), (14, 10)),
+        (("--size", "3x9"), ("sr", 2, "balanced"), (3, 9)),
+    ],
+)
+def test_the_catalogue_chooses(thinlens, asked, arguments, chosen, size):
+    picture("a.png")
     assert thinlens("restore", "a.png", "-o", "b.png", *arguments).code == 0
-    assert seen == [asked]
+    assert set(asked) == {chosen}
+    assert size_of("b.png") == size
+
+
+def test_a_size_takes_the_network_that_each_image_needs(thinlens, asked):
+    picture("in/a.png", 10, 10)
+    picture("in/b.png", 20, 20)
+    picture("in/c.png", 30, 30)
+    picture("in/d.png", 9, 9)
+    done = thinlens("restore", "in", "-o", "out", "--size", "27x27", "--json")
+    notes = [(record.get("model"), record.get("note")) for record in done.records]
+    assert notes == [
+        ("edge_sr_tm_k5_c2_x3", "x3 by the network, then down by bicubic"),
+        ("edge_sr_tm_k5_c2_x2", "x2 by the network, then down by bicubic"),
+        (None, "not larger than the image: bicubic alone, no network"),
+        ("edge_sr_tm_k5_c2_x3", None),
+        (None, None),
+    ]
+    assert done.records[-1]["summary"]["models"] == ["edge_sr_tm_k5_c2_x2", "edge_sr_tm_k5_c2_x3"]
+    assert {size_of(f"out/{name}.png") for name in "abcd"} == {(27, 27)}
+
+
+def test_a_size_that_no_network_reaches_fails_that_file(thinlens):
+    picture("a.png")
+    done = thinlens("restore", "a.png", "-o", "b.png", "--size", "700x500")
+    assert (done.code, done.out) == (1, "")
+    assert "`a.png`: no model is shipped for task `sr`, scale 100" in done.line
+
+
+def test_without_a_network_the_line_says_so(restore):
+    picture("a.png")
+    done = restore("a.png", "-o", "b.png", "--scale", "0.5")
+    assert done.out.endswith(" s, not larger than the image: bicubic alone, no network)\n")
+    assert size_of("b.png") == (4, 2)
+
+
+def test_max_memory_is_checked_before_any_work(restore, monkeypatch):
+    picture("a.png", 100, 100)
+    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("worked in vain"))
+    done = restore("a.png", "-o", "b.png", "--max-memory", "50MB")
+    assert (done.code, done.out) == (1, "")
+    assert "`a.png`: 100x100 to 200x200 takes about" in done.line
+    assert "`--max-memory` accepts 50.0 MB; use fewer threads (`-j 1`), or raise it" in done.line
+
+
+def test_max_memory_counts_what_the_format_takes(restore):
+    picture("a.png", 1000, 1000, "L")
+    assert restore("a.png", "-o", "b.png", "--max-memory", "120MB", "-j", 1, "--dry-run").code == 0
+    done = restore("a.png", "-o", "b.webp", "--max-memory", "120MB", "-j", 1, "--dry-run")
+    assert (done.code, done.out) == (1, "")
+    assert "1000x1000 to 2000x2000 takes about 150.0 MB" in done.line
+
+
+def test_max_memory_lets_pass_what_fits(restore):
+    picture("a.png")
+    assert restore("a.png", "-o", "b.png", "--max-memory", "1GiB").code == 0
 
 
 def test_profile_and_exif_travel_unless_stripped(restore):

@@ -80,10 +80,15 @@ def test_too_many_pixels(restore):
     picture("a.png", 10, 10)
     done = restore("a.png", "-o", "b.png", "--max-pixels", "399")
     assert done.code == 1
-    assert "10x10 is 100 pixels" in done.line
-    assert "`--max-pixels`" in done.line
-    assert "it counts pixels of the result, 4 for each of these" in done.line
+    assert "`a.png`: 10x10 to 20x20 is 400 pixels, `--max-pixels` accepts 399; raise it" in done.line
     assert restore("a.png", "-o", "b.png", "--max-pixels", "400").code == 0
+
+
+def test_the_cap_counts_the_input_where_that_is_larger(restore):
+    picture("a.png", 10, 10)
+    done = restore("a.png", "-o", "b.png", "--size", "2x2", "--max-pixels", "99")
+    assert (done.code, done.out) == (1, "")
+    assert "10x10 to 2x2 is 100 pixels, `--max-pixels` accepts 99" in done.line
 
 
 def test_a_bomb_is_refused_by_its_header(restore, bench):

@@ -2,40 +2,28 @@
 
 import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thinlens.cli.options import Json, Overwrite, Recursive, Threads
+from thinlens.cli.options import Json, Overwrite, Recursive, Threads, parse_bytes, parse_size
 from thinlens.cli.output import clean, print_json, print_line
 from thinlens.cli.progress import Meter
 from thinlens.cli.verb import FAILED, UsageError, line_of, print_error, print_trace
-from thinlens.errors import ImageError, OutputError
+from thinlens.errors import OutputError, ShapeError
 
 if TYPE_CHECKING:
+    from thinlens.cli.checks import Settings, Step
     from thinlens.cli.jobs import Job
-    from thinlens.image.formats import ImageFile
-    from thinlens.runtime.session import Session
+    from thinlens.runtime.restore import Restorer, Route
 
 Task = Literal["sr", "denoise", "deblock"]
 Prefer = Literal["speed", "balanced", "quality"]
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
 Record = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How results are written, and what may be read; fields as the options of `restore`."""
-
-    format: str | None
-    jpeg_quality: int
-    strip: bool
-    max_pixels: int
-    skip_existing: bool
-    overwrite: bool
-    dry_run: bool
 
 
 def restore(
@@ -47,7 +35,19 @@ def restore(
         ),
     ],
     task: Annotated[Task | None, typer.Option(help="What to do; default: the model's own, else sr.")] = None,
-    scale: Annotated[int | None, typer.Option(metavar="2|3|4|8", help="Default: the model's own, else 2.")] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(metavar="2|3|4|8|2.5", help="A network's, or any decimal; default: the model's own, else 2."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Exactly this size, stretched if need be, instead of a scale.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(min=0, max=255, metavar="0..255", help="For denoise: of the noise.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="1..100", help="For deblock: of the JPEG input.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A shipped model's name, or a path to a model file.")
     ] = None,
@@ -62,6 +62,10 @@ def restore(
     max_pixels: Annotated[
         int, typer.Option(min=1, metavar="N", help="Refuse images whose result would have more pixels.")
     ] = 500_000_000,
+    max_memory: Annotated[
+        int | None,
+        typer.Option(metavar="SIZE", parser=parse_bytes, help="Refuse images that would take more, such as 2GiB."),
+    ] = None,
     recursive: Recursive = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out images whose output exists.")
@@ -74,62 +78,74 @@ def restore(
     """Restore images: enlarge them by a network that ships with thinlens, or by your own.
 
     A folder's own images are taken, -r goes into subfolders. Nothing is overwritten unless told.
+
+    A decimal scale, or a size, is made by the next larger network and bicubic down from there.
     """
+    from thinlens.cli.checks import Settings
     from thinlens.cli.jobs import plan_jobs
+    from thinlens.runtime.restore import Restorer, Wish
 
     if skip_existing and overwrite:
         raise UsageError("`--skip-existing` and `--overwrite` contradict each other; give one of them")
-    target_format = None if format == "same" else format
-    settings = Settings(target_format, jpeg_quality, strip, max_pixels, skip_existing, overwrite, dry_run)
-    session = _open(task, scale, model, prefer, threads)
-    jobs = plan_jobs(inputs, output, recursive=recursive, format=target_format, overwrite=overwrite)
-    return _run(jobs, session, settings, as_json=as_json)
-
-
-def _open(
-    task: Task | None, scale: int | None, model: str | None, prefer: Prefer | None, threads: int | None
-) -> "Session":
-    """Open the model that the options name or imply; refuse options that contradict it."""
-    from thinlens.models import default_model
-    from thinlens.runtime.session import open_model
-
-    if model is None:
-        task = task or "sr"
-        own_scale = 2 if task == "sr" else 1
-        name = default_model(task, own_scale if scale is None else scale, prefer or "balanced")
-        return open_model(name, threads=threads)
-    if prefer is not None:
+    if model is not None and prefer is not None:
         raise UsageError("`--prefer` chooses a model and `--model` names one; give one of them")
-    session = open_model(model, threads=threads)
-    card = session.card
-    if task not in (None, card.task):
-        raise UsageError(f"`--task {task}`: model `{card.name}` does {card.task}; leave out one of them")
-    if scale not in (None, card.scale):
-        raise UsageError(f"`--scale {scale}`: model `{card.name}` has scale {card.scale}; leave out one of them")
-    return session
+    wished = None if size is None else parse_size(size)
+    try:
+        restorer = Restorer(Wish(task, scale, wished, model, prefer, sigma, quality), threads=threads)
+    except ShapeError as error:
+        raise UsageError(str(error)) from error
+    target_format = None if format == "same" else format
+    settings = Settings(target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run)
+    jobs = plan_jobs(inputs, output, recursive=recursive, format=target_format, overwrite=overwrite)
+    return _run(jobs, restorer, settings, as_json=as_json)
 
 
-def _run(jobs: "list[Job]", session: "Session", settings: Settings, *, as_json: bool) -> int:
-    """Restore one file after the other; failures are listed at the end."""
+def _run(jobs: "list[Job]", restorer: "Restorer", settings: "Settings", *, as_json: bool) -> int:
+    """Check all files, then restore one after the other; failures are listed at the end."""
     begun, records = time.monotonic(), list[Record]()
     with Meter() as meter:
-        for number, job in enumerate(jobs):
-            record: Record = {"input": str(job.source), "output": str(job.target)}
-            if len(jobs) > 1:
-                meter.show("files", number, len(jobs))
-            try:
-                record |= _restore(job, session, settings, meter)
-            except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the others are done
-                print_trace(error)
-                record |= {"status": "failed", "error": _located(error, job.source)}
+        steps = _checked(jobs, restorer, settings, meter)
+        for number, step in enumerate(steps):
+            if len(steps) > 1:
+                meter.show("files", number, len(steps))
+            record: Record = {"input": str(step.job.source), "output": str(step.job.target)}
+            record |= _record(step, restorer, settings, meter)
             records.append(record)
-            meter.drop(clean(job.source.name))
+            meter.drop(clean(step.job.source.name))
             _print_record(record, as_json=as_json)
     errors = [str(record["error"]) for record in records if "error" in record]
     for line in errors:
         print_error(line)
-    _print_summary(records, session, time.monotonic() - begun, as_json=as_json)
+    _print_summary(records, restorer.task, time.monotonic() - begun, as_json=as_json)
     return FAILED if errors else 0
+
+
+def _checked(jobs: "list[Job]", restorer: "Restorer", settings: "Settings", meter: Meter) -> "list[Step]":
+    """Check every file before any work, and clear the output folders of what killed runs left there."""
+    from thinlens.atomic import remove_abandoned
+    from thinlens.cli.checks import check
+
+    steps = []
+    for number, job in enumerate(jobs):
+        meter.show("checks", number, len(jobs))
+        steps.append(check(job, restorer, settings))
+    meter.drop("checks")
+    if not settings.dry_run:
+        for folder in {job.target.parent for job in jobs}:
+            remove_abandoned(folder)
+    return steps
+
+
+def _record(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
+    """Restore one file; what its record says besides the names."""
+    error = step.error
+    if step.status == "planned":
+        try:
+            return _restore(step, restorer, settings, meter)
+        except Exception as raised:  # noqa: BLE001  # whatever is wrong with one file, the others are done
+            print_trace(raised)
+            error = raised
+    return {"status": step.status} if error is None else {"status": "failed", "error": _located(error, step.job.source)}
 
 
 def _located(error: Exception, source: Path) -> str:
@@ -138,59 +154,41 @@ def _located(error: Exception, source: Path) -> str:
     return line if name in line else f"`{name}`: {line}"
 
 
-def _restore(job: "Job", session: "Session", settings: Settings, meter: Meter) -> Record:
-    """Restore one file.
-
-    Returns:
-        What the record says besides the names.
+def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
+    """Restore one file that passed its checks, or tell what that would give.
 
     Raises:
         ImageError, OutputError, OSError: if the file cannot be read, restored or written.
     """
-    from thinlens.image.files import write_image
+    from thinlens.image.files import read_image, write_image
 
-    if job.error is not None:
-        raise job.error
-    if os.path.lexists(job.target) and not settings.overwrite:
-        if settings.skip_existing:
-            return {"status": "skipped"}
-        raise OutputError(f"`{job.target}` exists; `--overwrite` replaces it, `--skip-existing` leaves it")
-    if settings.dry_run:
-        return {"status": "planned"}
-    begun = time.monotonic()
-    image, format_name = _read(job, session.card.scale, settings)
+    job, route = step.job, step.route
+    if route is None or settings.dry_run:
+        return _facts("planned", route)
+    begun, name = time.monotonic(), clean(job.source.name)
+    image = read_image(job.source, max_pixels=settings.max_pixels)
+    route = restorer.route(*image.pixels.shape[:2])  # the header's size, unless the file has changed since
     _make_folder(job.target.parent)
-    name = clean(job.source.name)
-    restored = session.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
-    image = replace(image, pixels=restored)
+    restored = route.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
+    image = replace(image, pixels=restored)  # the old pixels may go
     write_image(
         job.target,
         image,
-        format=format_name,
+        format=step.format,
         jpeg_quality=settings.jpeg_quality,
         strip=settings.strip,
         overwrite=settings.overwrite,
     )
-    size = {"width": restored.shape[1], "height": restored.shape[0]}
-    return {"status": "restored", **size, "seconds": round(time.monotonic() - begun, 3)}
+    return _facts("restored", route) | {"seconds": round(time.monotonic() - begun, 3)}
 
 
-def _read(job: "Job", scale: int, settings: Settings) -> "tuple[ImageFile, str]":
-    """Read the image, and name the format to write, which must be able to hold the result."""
-    from thinlens.image.files import check_format, read_image
-    from thinlens.image.formats import count_channels, format_of_suffix
-
-    try:
-        image = read_image(job.source, max_pixels=settings.max_pixels // scale**2)
-    except ImageError as error:
-        if "--max-pixels" not in str(error) or scale == 1:
-            raise
-        raise ImageError(f"{error}; it counts pixels of the result, {scale**2} for each of these") from error
-    height, width = image.pixels.shape[:2]
-    channels = count_channels(image.pixels)
-    format_name = settings.format or format_of_suffix(job.target) or image.format
-    check_format(format_name, height * scale, width * scale, channels, image.pixels.dtype)
-    return image, format_name
+def _facts(status: str, route: "Route | None") -> Record:
+    """What a record says of a route: size of the result, model, and what the user should know."""
+    if route is None:
+        return {"status": status}
+    model = None if route.session is None else route.session.card.name
+    facts: Record = {"status": status, "width": route.target[1], "height": route.target[0], "model": model}
+    return facts if route.note is None else {**facts, "note": route.note}
 
 
 def _make_folder(folder: Path) -> None:
@@ -206,22 +204,30 @@ def _make_folder(folder: Path) -> None:
 def _print_record(record: Record, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
-    elif record["status"] == "restored":
-        size = f"{record['width']}x{record['height']}"
-        print_line(f"{record['input']} -> {record['output']} ({size}, {record['seconds']:.1f} s)")
     elif record["status"] != "failed":
-        print_line(f"{record['input']} -> {record['output']} ({record['status']})")
+        print_line(f"{record['input']} -> {record['output']} ({', '.join(_details(record))})")
 
 
-def _print_summary(records: list[Record], session: "Session", seconds: float, *, as_json: bool) -> None:
+def _details(record: Record) -> Iterator[str]:
+    """What the line of a result says in brackets."""
+    if record["status"] != "restored":
+        yield str(record["status"])
+    if "width" in record:
+        yield f"{record['width']}x{record['height']}"
+    if "seconds" in record:
+        yield f"{record['seconds']:.1f} s"
+    if "note" in record:
+        yield str(record["note"])
+
+
+def _print_summary(records: list[Record], task: str, seconds: float, *, as_json: bool) -> None:
     counts = {
         status: sum(record["status"] == status for record in records)
         for status in ("restored", "planned", "skipped", "failed")
     }
-    card = session.card
+    models = sorted({str(record["model"]) for record in records if record.get("model")})
     if as_json:
-        model = {"model": card.name, "task": card.task, "scale": card.scale}
-        print_json({"summary": {**model, **counts, "seconds": round(seconds, 3)}})
+        print_json({"summary": {"task": task, "models": models, **counts, "seconds": round(seconds, 3)}})
     elif len(records) > 1:
         done = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print_line(f"{done}; {card.name}, {seconds:.1f} s")
+        print_line("; ".join([done, *models, f"{seconds:.1f} s"]))

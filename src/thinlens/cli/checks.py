@@ -1,0 +1,113 @@
+"""What can be told of each image before any work starts: its size, its way to the result, and what forbids it."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from thinlens.cli.jobs import Job
+from thinlens.cli.output import to_bytes_text
+from thinlens.cli.verb import print_trace
+from thinlens.errors import ImageError, OutputError
+from thinlens.image.files import ImageHeader, check_format, read_header
+from thinlens.image.formats import format_of_suffix
+
+if TYPE_CHECKING:
+    from thinlens.runtime.restore import Restorer, Route
+
+# Interpreter, NumPy and Pillow, loaded and idle.
+PROGRAM_BYTES = 50_000_000
+
+# Bytes a pixel that decoders and encoders hold beside the pixels themselves, as measured.
+CODEC_BYTES = {"webp": 24}
+OTHER_CODEC_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How results are written, and what may be read; fields as the options of `restore`."""
+
+    format: str | None
+    jpeg_quality: int
+    strip: bool
+    max_pixels: int
+    max_memory: int | None
+    skip_existing: bool
+    overwrite: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job after its checks.
+
+    Args:
+        job: what to read and write.
+        status: ``planned``, ``skipped`` because the output exists, or ``failed``.
+        route: from the image to the result; None unless planned.
+        format: the one to write; empty unless planned.
+        error: what forbids it.
+    """
+
+    job: Job
+    status: Literal["planned", "skipped", "failed"]
+    route: "Route | None" = None
+    format: str = ""
+    error: Exception | None = None
+
+
+def check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
+    """Check one job; what forbids it is told by the step, so that the others are done."""
+    try:
+        return _check(job, restorer, settings)
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the others are done
+        print_trace(error)
+        return Step(job, "failed", error=error)
+
+
+def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
+    if job.error is not None:
+        raise job.error
+    if os.path.lexists(job.target) and not settings.overwrite:
+        if settings.skip_existing:
+            return Step(job, "skipped")
+        raise OutputError(f"`{job.target}` exists; `--overwrite` replaces it, `--skip-existing` leaves it")
+    header = read_header(job.source)
+    route = restorer.route(header.height, header.width)
+    format_name = settings.format or format_of_suffix(job.target) or header.format
+    _check_pixels(job, route, settings.max_pixels)
+    check_format(format_name, *route.target, header.channels, header.dtype)
+    if settings.max_memory is not None:
+        _check_memory(job, route, _count_bytes(header, route, format_name), settings.max_memory)
+    return Step(job, "planned", route, format_name)
+
+
+def _check_pixels(job: Job, route: "Route", limit: int) -> None:
+    pixels = max(math.prod(route.source), math.prod(route.target))
+    if pixels > limit:
+        raise ImageError(
+            f"`{job.source}`: {_way(route)} is {pixels} pixels, `--max-pixels` accepts {limit}; "
+            "raise it if the file is to be trusted"
+        )
+
+
+def _check_memory(job: Job, route: "Route", needed: int, limit: int) -> None:
+    if needed > limit:
+        raise ImageError(
+            f"`{job.source}`: {_way(route)} takes about {to_bytes_text(needed)}, `--max-memory` accepts "
+            f"{to_bytes_text(limit)}; use fewer threads (`-j 1`), or raise it"
+        )
+
+
+def _count_bytes(header: ImageHeader, route: "Route", format_name: str) -> int:
+    """Estimated peak of reading, restoring and writing one image, the program itself included."""
+    pixel = header.channels * header.dtype.itemsize
+    reading = math.prod(route.source) * (2 * pixel + CODEC_BYTES.get(header.format, OTHER_CODEC_BYTES))
+    writing = math.prod(route.target) * (pixel + CODEC_BYTES.get(format_name, OTHER_CODEC_BYTES))
+    working = route.working_bytes(channels=header.channels, itemsize=header.dtype.itemsize)
+    return max(reading, working, writing) + PROGRAM_BYTES
+
+
+def _way(route: "Route") -> str:
+    (height, width), (rows, columns) = route.source, route.target
+    return f"{width}x{height} to {columns}x{rows}"
