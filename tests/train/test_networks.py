@@ -121,3 +121,15 @@ def test_border_pixels_of_a_flat_image_stay_flat():
     with torch.no_grad():
         restored = network(torch.full((1, 1, 5, 6), 0.3))
     assert float(restored[0, 0, 0::2, 0::2].max() - restored[0, 0, 0::2, 0::2].min()) < 1e-6
+
+
+def test_networks_take_weights_from_outside():
+    """`torch.func` needs it: many networks of one shape train in one batched step."""
+    network = create_network("fsrcnn_d6_s3_m1_x2")
+    lq = torch.rand(1, 1, 6, 7)
+    doubled = {name: 2 * p.detach() for name, p in network.named_parameters()}
+    by_call = torch.func.functional_call(network, doubled, (lq,))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= 2
+        assert torch.equal(by_call, network(lq))

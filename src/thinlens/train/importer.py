@@ -166,7 +166,7 @@ class PublishedBicubic(nn.Module):
             output_padding=1 - extra,
         )
         with torch.no_grad():
-            self.filter.get_parameter("weight").copy_(weight)
+            self.filter.weight.copy_(weight)
 
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
         """``N 1 H W`` -> ``N 1 sH sW``."""

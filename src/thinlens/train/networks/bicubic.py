@@ -39,7 +39,7 @@ class BicubicUpscaler(nn.Module):
         taps = phase_taps(scale)
         kernels = torch.einsum("iy,jx->ijyx", taps, taps)
         with torch.no_grad():
-            self.filter.get_parameter("weight").copy_(kernels.reshape(scale**2, 1, 5, 5))
+            self.filter.weight.copy_(kernels.reshape(scale**2, 1, 5, 5))
 
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
         """``N 1 H W`` -> ``N 1 sH sW``."""

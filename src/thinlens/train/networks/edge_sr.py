@@ -71,7 +71,7 @@ class _EdgeSR(nn.Module):
             pad_mode=config.pad_mode,
         )
         self.shuffle = PixelShuffle(scale=config.scale)
-        initialise(self.filter.get_parameter("weight"))
+        initialise(self.filter.weight)
 
 
 class EdgeSRMax(_EdgeSR):
@@ -160,7 +160,7 @@ class EdgeSRCNN(nn.Module):
         self.values, self.keys = ChannelSlice(start=0, stop=c), ChannelSlice(start=c, stop=2 * c)
         self.product, self.sum = Multiply(), SoftmaxSum()
         for layer in (self.first, self.second, self.third):
-            initialise(layer.get_parameter("weight"))
+            initialise(layer.weight)
 
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
         """``N 1 H W`` -> ``N 1 sH sW``."""

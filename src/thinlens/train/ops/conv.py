@@ -15,7 +15,7 @@ class Conv2d(OpModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N C' H' W'``."""
         op: ops.Conv2d = self.op
-        weight, bias = self.get_parameter("weight"), self._parameters.get("bias")
+        weight, bias = self.weight, getattr(self, "bias", None)
         padding: tuple[int, int] = op.padding
         if op.pad_mode == "edge" and any(padding):
             x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="replicate")
@@ -31,7 +31,7 @@ class ConvTranspose2d(OpModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N C' H' W'``."""
         op: ops.ConvTranspose2d = self.op
-        weight, bias = self.get_parameter("weight"), self._parameters.get("bias")
+        weight, bias = self.weight, getattr(self, "bias", None)
         padding: tuple[int, int] = op.padding
         if op.pad_mode == "edge":
             reach = [-(-(k - 1) // op.stride) for k in op.kernel]  # input pixels outside that still reach inside

@@ -19,6 +19,7 @@ class OpModule(nn.Module):
     """
 
     record: ClassVar[type[Op]]
+    weight: nn.Parameter  # of the ops that have one
 
     def __init__(self, **fields: Any) -> None:
         super().__init__()
@@ -36,7 +37,6 @@ class OpModule(nn.Module):
         """Fill weights as torch's own layers do: uniform within ``1 / sqrt(taps)``, biases alike."""
         if not self._parameters:
             return
-        weight = self.get_parameter("weight")
-        bound = weight[0].numel() ** -0.5
+        bound = self.weight[0].numel() ** -0.5
         for parameter in self.parameters(recurse=False):
             nn.init.uniform_(parameter, -bound, bound)

@@ -54,11 +54,11 @@ class PRelu(OpModule):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``N C H W``, one slope for all channels or one each."""
-        return F.prelu(x, self.get_parameter("weight"))
+        return F.prelu(x, self.weight)
 
     def reset_parameters(self) -> None:
         """Slope 0.25, as torch's own layer begins."""
-        torch.nn.init.constant_(self.get_parameter("weight"), 0.25)
+        torch.nn.init.constant_(self.weight, 0.25)
 
 
 class Multiply(OpModule):
