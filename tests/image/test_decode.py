@@ -102,6 +102,52 @@ def test_premultiplied_tiff(dtype, largest):
     assert pixels[0, 1:].tolist() == [[9, 8, 7, largest], [0, 0, 0, 0], [largest, 0, 0, 45]]
 
 
+@pytest.mark.parametrize("compression", [None, "group3", "group4", "packbits", "tiff_lzw"])
+def test_one_bit_tiff(compression):
+    bits = picture(9, 13, 1) > 127
+    pixels = read(encoded(Image.fromarray(bits), "tiff", compression=compression)).pixels
+    np.testing.assert_array_equal(pixels, bits * 255)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_gray_tiff_of_few_bits(bits):
+    values = np.arange(16).reshape(2, 8) % (1 << bits)
+    packed = np.packbits(
+        np.unpackbits(values.astype(np.uint8)[..., None], axis=2)[..., 8 - bits :].reshape(2, -1), axis=1
+    )
+    tags = {"t256": (4, (8,)), "t258": (3, (bits,)), "t278": (4, (2,))}
+    np.testing.assert_array_equal(read(plain_tiff(packed, **tags)).pixels, values * (255 // ((1 << bits) - 1)))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_palette_tiff(compression):
+    image = Image.fromarray(picture(9, 13, 3)).quantize(7)
+    found = read(encoded(image, "tiff", compression=compression)).pixels
+    np.testing.assert_array_equal(found, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_cmyk_tiff(compression):
+    image = Image.fromarray(picture(9, 13, 4), "CMYK")
+    found = read(encoded(image, "tiff", compression=compression, icc_profile=b"no profile that works"))
+    np.testing.assert_array_equal(found.pixels, np.asarray(image.convert("RGB")))
+    assert found.icc is None
+
+
+def test_jpeg_in_tiff():
+    data = encoded(smooth(32, 48), "tiff", compression="jpeg", quality=95)
+    assert np.abs(read(data).pixels.astype(int) - smooth(32, 48)).max() < 12
+
+
+def test_libtiff_prints_nothing(capfd):
+    data = bytearray(encoded(Image.fromarray(picture(30, 40, 1) > 127), "tiff", compression="group4"))
+    for at in range(12, 200, 7):
+        data[at] ^= 255
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_tiff_says_where_up_is():
     pixels = picture(5, 3, 3, np.uint16)
     image = read(plain_tiff(pixels, t274=(3, (6,)), t271=(2, (b"Me\0",))))
@@ -117,6 +163,7 @@ def test_tiff_says_where_up_is():
         (plain_tiff(np.zeros((2, 2), np.int16), sample_format=2), "signed or mixed samples of 16 bits"),
         (plain_tiff(picture(2, 2, 2), t284=(3, (2,))), "separate planes"),
         (plain_tiff(picture(2, 2, 4, np.uint16), t262=(3, (5,)), t338=(3, (0,))), "`cmyk`"),
+        (plain_tiff(picture(2, 2, 3), t262=(3, (6,))), "YCbCr samples that are not JPEG"),
         (plain_tiff(picture(2, 2, 1), t322=(4, (1 << 20,)), t323=(4, (1 << 20,))), "tiles of 1048576x1048576"),
         (plain_tiff(picture(2, 2, 3), t262=(3, (1,)), t338=(3, (0, 0))), "`b-w` .* with 3 channels"),
         (b"P3\n1 1\n65535\n1 2 3\n", "plain-text PPM"),

@@ -1,8 +1,8 @@
 """Bytes of an image file -> `ImageFile`: closed list of formats, told by content, size checked before decoding.
 
 Pillow decodes 8 bits a sample. It would read deeper colour as 8 bits without a word, so 16-bit PNG goes through libvips
-(imported only then), 16-bit PPM through NumPy, and every other depth is refused. All common TIFF goes through libvips
-too: in Pillow's hands libtiff prints its complaints straight to stderr.
+(imported only then), 16-bit PPM through NumPy, and every other depth is refused. TIFF goes through libvips too: in
+Pillow's hands libtiff prints its complaints straight to stderr.
 """
 
 import contextlib
@@ -60,7 +60,14 @@ MODES = {
     "PA": "RGBA",
 }
 
-VIPS_BANDS = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb16": (3, 4)}
+# Kind and type of libvips' samples -> channels that may be had of them.
+VIPS_BANDS = {
+    ("b-w", "uchar"): (1, 2),
+    ("grey16", "ushort"): (1, 2),
+    ("srgb", "uchar"): (3, 4),
+    ("rgb16", "ushort"): (3, 4),
+    ("cmyk", "uchar"): (4,),
+}
 VIPS_DTYPES = {"uchar": np.uint8, "ushort": np.uint16}
 
 HEAD_BYTES = 4096
@@ -151,12 +158,10 @@ def _decode_tiff(file: BinaryIO, max_pixels: int) -> ImageFile:
     header = read_header(file)
     check_size(header.height, header.width, header.pages, max_pixels)
     file.seek(0)
-    if header.plain or header.bits == 16:
-        pixels, icc = _decode_with_vips(file.read(), "tiff"), header.icc
-    else:
-        with OPENERS["tiff"](file) as image:
-            image.load()
-            pixels, icc = _decode_shallow(image, header.bits)
+    image = open_with_vips(file.read(), "tiff")
+    pixels, icc = _load_with_vips(image), header.icc
+    if image.interpretation == "cmyk":
+        pixels, icc = np.asarray(_from_cmyk(Image.fromarray(pixels, "CMYK"), icc)), None
     return ImageFile(exif_block.turn(pixels, header.orientation), "tiff", icc, header.exif, header.dpi)
 
 
@@ -165,7 +170,8 @@ def _decode_plain(file: BinaryIO, image: PillowFile.ImageFile, format_name: str,
     bits = head[24] if format_name == "png" else 8
     if bits == 16:
         file.seek(0)
-        pixels, icc = _decode_with_vips(file.read(), format_name), image.info.get("icc_profile")
+        pixels = _load_with_vips(open_with_vips(file.read(), format_name))
+        icc = image.info.get("icc_profile")
     else:
         image.load()
         pixels, icc = _decode_shallow(image, bits)
@@ -203,6 +209,8 @@ def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> 
 def open_with_vips(data: bytes, format_name: str) -> Any:
     """Open a PNG or TIFF that holds gray or RGB of 8 or 16 bits, with or without alpha; nothing is decoded yet.
 
+    Palettes become RGB and fewer bits become 8; CMYK of 8 bits stays.
+
     Returns:
         A `pyvips.Image` with a key of ``VIPS_DTYPES`` as its ``format``.
 
@@ -216,7 +224,7 @@ def open_with_vips(data: bytes, format_name: str) -> Any:
         image = pyvips.Image.pngload_buffer(data, fail_on="error")
     else:  # libvips would stop at strips of 50 MB; `read_header` and the pixel cap have bounded them
         image = pyvips.Image.tiffload_buffer(data, fail_on="error", unlimited=True)
-    if image.bands not in VIPS_BANDS.get(image.interpretation, ()) or image.format not in VIPS_DTYPES:
+    if image.bands not in VIPS_BANDS.get((image.interpretation, image.format), ()):
         raise ImageError(
             f"samples of kind `{image.interpretation}` ({image.format}) with {image.bands} channels; "
             "accepted gray and RGB, with or without alpha; convert the file first"
@@ -224,9 +232,8 @@ def open_with_vips(data: bytes, format_name: str) -> Any:
     return image
 
 
-def _decode_with_vips(data: bytes, format_name: str) -> AnyImage:
+def _load_with_vips(image: Any) -> AnyImage:
     """Decode with libvips; where a TIFF's colours are stored multiplied by alpha, it divides them again."""
-    image = open_with_vips(data, format_name)
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     return np.frombuffer(image.write_to_memory(), VIPS_DTYPES[image.format]).reshape(shape)
 

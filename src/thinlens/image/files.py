@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from thinlens.atomic import replacing
 from thinlens.errors import ImageError
+from thinlens.image.bounded import BoundedReader
 from thinlens.image.decode import decode
 from thinlens.image.encode import encode
 from thinlens.image.formats import ImageFile, check_format
@@ -67,7 +68,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         raise ImageError(f"`{path}`: not a regular file; save the image to a file first")
     try:
-        with path.open("rb") as file:
+        with BoundedReader(path) as file:
             yield file
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):

@@ -21,8 +21,8 @@ from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, bands, count_channe
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_DOTS, Y_DOTS, PLANAR, DOTS_UNIT = 277, 278, 279, 282, 283, 284, 296
 PREDICTOR, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 317, 324, 325, 338, 339, 34675
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 8, 2, 2, 7
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
+JPEG, DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 7, 8, 2, 2, 7
 TILE_WIDTH, TILE_HEIGHT, MAX_TILE = 322, 323, 1 << 26
 INCHES = {None: 1.0, 2: 1.0, 3: 2.54}
 
@@ -107,6 +107,8 @@ def _sample_bits(tags: ImageFileDirectory_v2) -> int:
         )
     if tags.get(PLANAR) == 2 and tags.get(SAMPLES) == 2:  # Pillow and libvips both mix the two planes up
         raise ImageError("gray and alpha in separate planes; accepted interleaved ones; convert the file first")
+    if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION) != JPEG:  # libvips would take them for RGB
+        raise ImageError("YCbCr samples that are not JPEG; accepted gray, RGB, palettes, CMYK; convert the file first")
     return int(bits.pop())
 
 
