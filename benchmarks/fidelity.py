@@ -32,7 +32,7 @@ Reproduce it with `python benchmarks/fidelity.py -o docs/results/fidelity.md` an
 
 {commands}
 
-Measured on {host}.
+{note}Measured on {host}.
 """
 
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--command", metavar="NAME=COMMAND", action="append", required=True)
     parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--note", default="", help="a sentence for the top of the page")
     parser.add_argument("-o", "--output", type=Path, required=True, help="a Markdown file; JSON is written beside it")
     options = parser.parse_args()
     commands = dict(text.split("=", 1) for text in options.command)
@@ -50,8 +51,8 @@ def main() -> int:
             scores[name] = run_suite(command(template), Path(folder), options.scale)
         print(table.summary({name: scores[name]}), flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(_text(commands, scores, options.scale), encoding="utf-8")
-    record = {"scale": options.scale, "host": _host(), "commands": commands}
+    options.output.write_text(_text(commands, scores, options.scale, options.note), encoding="utf-8")
+    record = {"scale": options.scale, "host": _host(), "note": options.note, "commands": commands}
     record["results"] = {name: [result.to_dict() for result in results] for name, results in scores.items()}
     text = json.dumps(record, indent=1, ensure_ascii=False)
     options.output.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
@@ -59,10 +60,12 @@ def main() -> int:
     return int(any(result.failed for result in first))
 
 
-def _text(commands: dict[str, str], scores: table.Scores, scale: int) -> str:
+def _text(commands: dict[str, str], scores: table.Scores, scale: int, note: str) -> str:
     listed = "\n".join(f"- {name}: `{template}`" for name, template in commands.items())
     count = len(next(iter(scores.values())))
-    parts = [INTRODUCTION.format(count=count, scale=scale, commands=listed, host=_host()), table.summary(scores)]
+    note = f"{note} " if note else ""
+    head = INTRODUCTION.format(count=count, scale=scale, commands=listed, note=note, host=_host())
+    parts = [head, table.summary(scores)]
     for name, results in scores.items():
         parts += [f"## {name}\n", table.grid(results), f"<details><summary>Each file of {name}</summary>\n"]
         parts += [table.details(results), "</details>\n"]
