@@ -11,7 +11,7 @@ from tests.conftest import template_matching_model
 from tests.fidelity.inputs import gray_scene, iter_cases, scene
 from tests.fuzz.mutate import mutated
 from thinlens.errors import ImageError
-from thinlens.image.files import read_image, write_image
+from thinlens.image.files import read_header, read_image, write_image
 from thinlens.image.formats import ImageFile, check_format, count_channels
 from thinlens.runtime.session import Session
 
@@ -81,6 +81,7 @@ def put_through(data: bytes, folder, rng) -> None:
     image = read_image(source, max_pixels=MAX_PIXELS)
     check_sound(image)
     height, width = image.pixels.shape[:2]
+    check_header(source, image)
     check_format(image.format, SCALE * height, SCALE * width, count_channels(image.pixels), image.pixels.dtype)
     if height * width > RESTORED_PIXELS:
         return
@@ -102,6 +103,17 @@ def check_sound(image: ImageFile) -> None:
     assert pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (2, 3, 4)), pixels.shape
     assert pixels.size > 0
     assert pixels.flags.c_contiguous
+
+
+def check_header(path, image: ImageFile) -> None:
+    """What can be decoded announces what it is, too."""
+    try:
+        header = read_header(path)
+    except ImageError as error:
+        raise AssertionError(f"it can be read, but not its header: {error}") from error
+    found = (header.format, header.height, header.width, header.channels, header.dtype)
+    pixels = image.pixels
+    assert found == (image.format, *pixels.shape[:2], count_channels(pixels), pixels.dtype), found
 
 
 def check_written(result: ImageFile, again: ImageFile) -> None:
