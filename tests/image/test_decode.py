@@ -1,4 +1,5 @@
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -137,6 +138,21 @@ def test_cmyk_tiff(compression):
 def test_jpeg_in_tiff():
     data = encoded(smooth(32, 48), "tiff", compression="jpeg", quality=95)
     assert np.abs(read(data).pixels.astype(int) - smooth(32, 48)).max() < 12
+
+
+def test_jpeg_whose_samples_cannot_all_be_there():
+    """libjpeg would make up a hundred megapixels of gray."""
+    data = bytearray(encoded(smooth(8, 8), "jpeg"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 10_000, 12_000)
+    with pytest.raises(ImageError, match="too short for 12000x10000"):
+        read(bytes(data), max_pixels=1 << 30)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_flattest_jpeg(progressive):
+    data = encoded(np.full((2000, 2000), 128, np.uint8), "jpeg", optimize=True, progressive=progressive, quality=1)
+    assert read(data, max_pixels=1 << 30).pixels.shape == (2000, 2000)
 
 
 def test_libtiff_prints_nothing(capfd):

@@ -72,6 +72,9 @@ VIPS_DTYPES = {"uchar": np.uint8, "ushort": np.uint16}
 
 HEAD_BYTES = 4096
 
+# Huffman coding spends at least one bit on a block of 8x8 samples; libjpeg makes up missing ones without a word.
+JPEG_PIXELS_A_BYTE = 8 * 64
+
 # libvips warns about odd tags through this logger; without a handler Python would print that to stderr.
 logging.getLogger("pyvips").addHandler(logging.NullHandler())
 
@@ -123,7 +126,17 @@ def decode(file: BinaryIO, name: str, max_pixels: int) -> ImageFile:
             check_size(height, width, 1 + animated, max_pixels)
         with OPENERS[format_name](file) as image:
             check_size(image.height, image.width, getattr(image, "n_frames", 1), max_pixels)
+            if format_name == "jpeg" and image.height * image.width > JPEG_PIXELS_A_BYTE * _size_of(file):
+                raise ValueError(f"the file is too short for {image.width}x{image.height}")
             return _decode_plain(file, image, format_name, head)
+
+
+def _size_of(file: BinaryIO) -> int:
+    """Bytes of an open file, whose position is kept."""
+    at = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(at)
+    return size
 
 
 def identify(file: BinaryIO) -> tuple[str, bytes]:
