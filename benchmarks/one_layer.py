@@ -83,11 +83,15 @@ def pairs_of(root: Path, folders: tuple[str, ...], scale: int) -> list[Pair]:
     return list(iter_pairs((path for folder in find_images(root, folders) for path in folder.files), scale))
 
 
+def path_of(name: str, column: Column, runs: Path) -> Path:
+    """Where a network is kept: in a folder that bears its recipe's hash."""
+    return runs / column / f"{name}-{recipe_for(name, column).sha256()[:8]}" / "model.safetensors"
+
+
 def train(name: str, column: Column, data: Path, runs: Path) -> Model:
     """Train a network, or take it from an earlier call."""
-    recipe = recipe_for(name, column)
-    directory = runs / column / f"{name}-{recipe.sha256()[:8]}"
-    path = directory / "model.safetensors"
+    recipe, path = recipe_for(name, column), path_of(name, column, runs)
+    directory = path.parent
     if not path.is_file():
         directory.mkdir(parents=True, exist_ok=True)
         configuration, begun = find_configuration(name), time.monotonic()
@@ -130,6 +134,8 @@ def iter_rows(wanted: list[str], columns: list[Column], arguments: argparse.Name
             yield to_row(name, "official", model, arguments.data)
     for column in columns:
         for name in wanted:
+            if arguments.trained and not path_of(name, column, arguments.runs).is_file():
+                continue
             yield to_row(name, column, train(name, column, arguments.data, arguments.runs), arguments.data)
 
 
@@ -204,6 +210,7 @@ def main() -> int:
     parser.add_argument("--columns", nargs="*", choices=list(FOLDERS), default=list(FOLDERS))
     parser.add_argument("--scales", nargs="*", type=int, choices=SCALES, default=list(SCALES))
     parser.add_argument("--only", default="", help="only networks whose name holds this")
+    parser.add_argument("--trained", action="store_true", help="train nothing: only what RUNS already holds")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
