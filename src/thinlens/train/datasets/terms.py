@@ -34,15 +34,15 @@ FOLDERS: dict[str, Terms] = {
     "train_extra/cid22": Terms("CC BY-SA 4.0", permissive=True),
     "train_extra/clic2025_half": Terms("Unsplash licence", permissive=True),
     "train_extra/deepin_unsplash": Terms("Unsplash licence", permissive=True),
-    "train_extra/elementary": Terms("Unsplash licence", permissive=True),
+    "train_extra/elementary": Terms("free wallpapers (Unsplash), not checked file by file", permissive=True),
     "train_extra/gb82": Terms("CC0 1.0", permissive=True),
     "train_extra/oceanic_pexels": Terms("Pexels licence, CC0 as stated there", permissive=True),
     "train_extra/photo_stream_unsplash": Terms("Unsplash licence", permissive=True),
-    "train_extra/pop_os_unsplash": Terms("Unsplash licence", permissive=True),
+    "train_extra/pop_os_unsplash": Terms("Unsplash licence; called public domain by its source", permissive=True),
     "train_extra/solus": Terms("CC BY 4.0, CC BY-SA 3.0 and 4.0", permissive=True),
     "train_extra/unsplash_pexels_mix": Terms("Unsplash licence and Pexels licence", permissive=True),
     "train_extra/wikimedia_animals": Terms("CC BY 2.0 to 3.0, CC BY-SA 2.5 to 4.0, public domain", permissive=True),
-    "train_extra/wikimedia_places": Terms("CC BY-SA 1.0 to 4.0, Free Art and GFDL 1.2", permissive=True),
+    "train_extra/wikimedia_places": Terms("CC BY-SA 1.0 to 4.0 mostly, Free Art, GFDL 1.2", permissive=True),
 }
 
 
