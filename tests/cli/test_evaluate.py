@@ -1,9 +1,12 @@
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.cli.fixtures import picture
-from thinlens.bench.quality import bicubic, evaluate, list_images
+from tests.conftest import template_matching_model
+from thinlens.bench.quality import bicubic, evaluate, list_images, unchanged
+from thinlens.model.file import Model, write_model
 from thinlens.runtime.session import open_model
 
 
@@ -44,10 +47,60 @@ def test_a_perfect_result_is_null_in_json(thinlens, bench):
     assert record["psnr_y_db"] is None
 
 
+@pytest.fixture
+def same_size(bench):
+    """A model of scale 1 for a task; it changes nothing but rounding."""
+
+    def write(task):
+        model = template_matching_model(1)
+        weight = np.zeros_like(model.tensors["filter.weight"])
+        weight[:, 0, 2, 2] = 1
+        card = msgspec.structs.replace(model.card, name=task, task=task)
+        write_model(bench / f"{task}.safetensors", Model(model.plans, {"filter.weight": weight}, card))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("task", "options"), [("denoise", {"sigma": 3.0, "seed": 5}), ("deblock", {"quality": 20})], ids=str
+)
+def test_other_tasks_degrade_otherwise(thinlens, bench, same_size, task, options):
+    same_size(task)
+    (bench / "data").mkdir()
+    pixels = np.random.default_rng(0).integers(60, 190, (32, 40), np.uint8)
+    Image.fromarray(pixels).save("data/a.png")
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    done = thinlens("evaluate", f"{task}.safetensors", "--data", "data", *arguments, "--json")
+    expected = evaluate(unchanged, list_images(bench / "data"), colour=False, **options)
+    (record,) = done.records
+    assert record["psnr_y_db"] == pytest.approx(expected.psnr_y_db, abs=1e-6)
+    assert options.items() <= record["protocol"].items()
+    table = thinlens("evaluate", f"{task}.safetensors", "--data", "data", *arguments).out
+    assert "degraded" in table
+    assert "+0.00" in table
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("denoise", (), "model `denoise` does denoise; say with `--sigma` how to degrade"),
+        ("deblock", (), "say with `--quality`"),
+        ("denoise", ("--quality", 5), "`--quality 5`: model `denoise` does denoise"),
+        ("deblock", ("--scale", 1), "`--scale 1`: model `deblock` does deblock"),
+    ],
+)
+def test_degradations_that_do_not_fit_the_task(thinlens, data, same_size, task, arguments, message):
+    same_size(task)
+    done = thinlens("evaluate", f"{task}.safetensors", "--data", "data", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.line
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("--data", "data", "--scale", "3"), 2, "`--scale 3`: model `edge_sr_tm_k5_c2_x2` has scale 2"),
+        (("--data", "data", "--sigma", "3"), 2, "`--sigma 3`: model `edge_sr_tm_k5_c2_x2` does sr; leave it out"),
         ((), 2, "Missing option '--data'"),
         (("--data", "missing"), 1, "`missing`: not a folder"),
         (("--data", "."), 1, "`.`: holds no images"),
