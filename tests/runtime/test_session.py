@@ -1,5 +1,8 @@
 """Sessions: kinds and dtypes in and out, colour, alpha, bands, threads."""
 
+import dataclasses
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -129,3 +132,20 @@ def test_describe_says_what_runs(model):
     described = Session(template_matching_model(3), threads=2).describe()
     assert described["backend"] == "NumPy reference"
     assert (described["halo_rows_above"], described["halo_rows_below"], described["threads"]) == (2, 2, 2)
+
+
+def test_denoisers_take_noise_that_leaves_the_range(model):
+    noisy = picture(5, 5, dtype=np.float32) * 3 - 1
+    with pytest.raises(ShapeError, match=r"within 0\.\.1"):
+        Session(model).run(noisy)
+    card = msgspec.structs.replace(model.card, task="denoise")
+    assert Session(dataclasses.replace(model, card=card)).run(noisy).max() <= 1
+    with pytest.raises(ShapeError, match="value range"):
+        Session(dataclasses.replace(model, card=card)).run(noisy * 100)
+
+
+def test_absurd_weights_are_an_error_and_not_a_warning(model):
+    model.tensors["filter.weight"][:] = 3e38
+    model.tensors["filter.weight"][:8] *= -1
+    with pytest.raises(ModelError, match="not a number"):
+        Session(model).run(picture(5, 5))

@@ -117,6 +117,8 @@ class Harmful:
             "fit no known network; accepted: official",
         ),
         ({}, "fit no known network"),
+        ({"filter.weight": torch.zeros(1).expand(4, 1, 3, 3)}, "does not hold named, finite"),
+        ({"filter.weight": torch.zeros(4, 1, 3, 3, device="meta")}, "read safely|does not hold named, finite"),
     ],
 )
 def test_hostile_files(tmp_path, capsys, content, message):

@@ -98,3 +98,10 @@ def test_recipes_cannot_be_changed(path: Path) -> None:
 
 def test_text_needs_no_quotes_on_the_command_line(path: Path) -> None:
     assert read_recipe(path, ["data.root=/some/where else"]).data.root == "/some/where else"
+
+
+def test_an_odd_key_stays_on_one_line(path: Path) -> None:
+    path.write_text(TEXT + '\n"od\\nd" = 1\n')
+    with pytest.raises(RecipeError, match=r"od\\nd`: unknown key") as caught:
+        read_recipe(path)
+    assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.errors import ShapeError
+from thinlens.errors import ModelError, ShapeError
 from thinlens.image.colour import bleed, from_float32, from_ycbcr, luma, to_float32, to_ycbcr
 from thinlens.image.resample import Resampler
 from thinlens.model.graph import Rows
@@ -21,8 +21,16 @@ AnyImage = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 
 
-def check_image(image: AnyImage) -> None:
+UNIT = (0.0, 1.0)
+NOISY = (-4.0, 5.0)  # noise of sigma 255 reaches this far; pixels in 0..255 by mistake lie outside
+
+
+def check_image(image: AnyImage, floats: tuple[float, float] = UNIT) -> None:
     """Check what `Session.run` accepts.
+
+    Args:
+        image: what was given.
+        floats: the range of float32 pixels; a denoiser takes noise that was not clipped.
 
     Raises:
         ShapeError: if it is not ``H W``, ``H W 2``, ``H W 3`` or ``H W 4`` of uint8, uint16 or float32 in 0..1.
@@ -32,8 +40,9 @@ def check_image(image: AnyImage) -> None:
         raise ShapeError(f"image: got {found}; accepted `H W`, `H W 2` (gray, alpha), `H W 3`, `H W 4`, not empty")
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         raise ShapeError(f"image: got {found}; accepted uint8, uint16 or float32 in 0..1")
-    if image.dtype == np.float32 and not bool((image.min() >= 0) & (image.max() <= 1)):  # NaN fails both
-        raise ShapeError("image: value range: float32 pixels must be finite and within 0..1")
+    low, high = floats
+    if image.dtype == np.float32 and not bool((image.min() >= low) & (image.max() <= high)):  # NaN fails both
+        raise ShapeError(f"image: value range: float32 pixels must be finite and within {low:g}..{high:g}")
 
 
 class BandRestorer:
@@ -83,7 +92,10 @@ class BandRestorer:
         return y if self._gray else from_ycbcr(np.dstack((y, self._chroma(start, stop)))).astype(np.float32, copy=False)
 
     def _network(self, lq: Float, first: int, rows: Rows) -> Float:
-        restored = run_rows(self.plan, self.tensors, (first, lq), (self.height, self.width), rows)
+        with np.errstate(over="ignore", invalid="ignore"):  # finite weights may still be absurd: see below
+            restored = run_rows(self.plan, self.tensors, (first, lq), (self.height, self.width), rows)
+        if np.isnan(restored).any():
+            raise ModelError("the network's result is not a number: its weights overflow; train it again")
         clipped: Float = np.clip(restored, np.float32(0), np.float32(1))
         return clipped
 

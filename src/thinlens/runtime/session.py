@@ -16,7 +16,7 @@ from thinlens.model.file import Model, read_model
 from thinlens.model.graph import receptive_rows
 from thinlens.model.plan import Plan
 from thinlens.models import find_model
-from thinlens.runtime.bands import BandRestorer, check_image
+from thinlens.runtime.bands import NOISY, UNIT, BandRestorer, check_image
 
 BAND_BYTES = 48 << 20  # of intermediate values a thread: some megabytes more than the last-level cache pays nothing
 Progress = Callable[[int, int], None]
@@ -60,6 +60,7 @@ class Session:
 
         Args:
             image: ``H W``, ``H W 2`` (gray, alpha), ``H W 3`` or ``H W 4``; uint8, uint16, or float32 in 0..1.
+                Denoisers also take float32 with noise that leaves this range.
             progress: called with (output rows done, output rows in all), from the calling thread.
 
         Returns:
@@ -67,8 +68,9 @@ class Session:
 
         Raises:
             ShapeError: on another shape, dtype or value range.
+            ModelError: if the network's weights are so large that its result is not a number.
         """
-        check_image(image)
+        check_image(image, NOISY if self.card.task == "denoise" else UNIT)
         bands = BandRestorer(self.plan, self._tensors, self.card.scale, image)
         restored = np.empty(bands.shape, image.dtype)
         step = self.band_rows(bands.width)

@@ -7,6 +7,7 @@ scale), the official file name decides, and ``name`` overrules it.
 Source: the weight files published with edge-SR (WACV 2022); their networks pad with zeros.
 """
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,7 +61,7 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     """
     state = _read(path)
     shapes: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    known = [c for c in configurations().values() if family in (None, family_of(c))]
+    known = [c for c in configurations().values() if family in (None, family_of(c)) and kind_of(state) is type(c)]
     fitting = {c.name: c for c in known if official_shapes(c) == shapes}
     configuration = _choose(fitting, path, name)
     network = create(configuration, state)
@@ -90,6 +91,18 @@ def family_of(configuration: Configuration) -> Family:
         FsrcnnConfig: "fsrcnn",
     }
     return kinds[type(configuration)]
+
+
+def kind_of(state: State) -> type[Configuration] | None:
+    """The kind of network that tensors of these names belong to."""
+    marks = {
+        "filter.weight": EdgeSR,
+        "filter.0.weight": EdgeSRCNNConfig,
+        "net.weight": Bicubic,
+        "net.1.weight": FsrcnnConfig,
+        "net.0.weight": EspcnConfig,
+    }
+    return next((kind for mark, kind in marks.items() if mark in state), None)
 
 
 def official_name(configuration: Configuration) -> str:
@@ -178,7 +191,8 @@ def _read(path: Path) -> State:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ModelError(f"`{path}`: {path.stat().st_size} bytes; accepted: up to {MAX_FILE_BYTES}")
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        data = io.BytesIO(path.read_bytes())  # from memory: a claim to hold more than the file does allocates nothing
+        state: Any = torch.load(data, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except OSError as error:
@@ -193,7 +207,10 @@ def _read(path: Path) -> State:
 def _is_weight(key: object, value: object) -> bool:
     if not isinstance(key, str) or not isinstance(value, torch.Tensor):
         return False
-    return value.is_floating_point() and value.layout == torch.strided and bool(value.isfinite().all())
+    plain = value.is_floating_point() and value.layout == torch.strided and value.device.type == "cpu"
+    if not plain or value.is_nested or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return False
+    return bool(value.isfinite().all())
 
 
 def _choose(fitting: dict[str, Configuration], path: Path, name: str | None) -> Configuration:

@@ -186,8 +186,8 @@ def _explain(message: str, table: dict[str, Any]) -> str:
     """Turn msgspec's ``Expected `int`, got `str` - at `$.loop.steps``` into key, found, accepted, advice."""
     problem, _, at = message.partition(" - at `$")
     path = at.rstrip("`").strip(".")
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
-        return _explain_unknown(unknown[1], path, table)
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
+        return _explain_unknown(unknown[1].encode("unicode_escape").decode(), path, table)
     if missing := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return f"`{_join(path, missing[1])}`: missing; add it"
     accepted = re.sub(r"^Expected ", "", problem).split(", got")[0]
