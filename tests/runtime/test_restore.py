@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ import thinlens
 from tests.conftest import template_matching_model
 from thinlens.errors import ShapeError, UnknownNameError
 from thinlens.image.resample import resize
-from thinlens.model.file import write_model
+from thinlens.model.file import Model, write_model
 from thinlens.runtime import restore as restore_module
 from thinlens.runtime.restore import Restorer, Route, Wish, resample
 from thinlens.runtime.session import Session
@@ -156,6 +157,25 @@ def test_progress_counts_both_steps(models):
     assert seen == [(30, 55), (55, 55)]
 
 
-def test_images_are_checked():
-    with pytest.raises(ShapeError, match="image: got"):
-        thinlens.restore(np.zeros((3, 3), np.int32))
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 3), np.int32), "image: got"),
+        (np.zeros((0, 3), np.uint8), "image: got"),
+        (np.full((3, 3), 1.5, np.float32), "value range"),
+        (np.full((3, 3), np.nan, np.float32), "value range"),
+    ],
+)
+@pytest.mark.parametrize("scale", [2, 0.5])
+def test_images_are_checked(models, image, message, scale):
+    with pytest.raises(ShapeError, match=message):
+        thinlens.restore(image, scale=scale)
+
+
+def test_denoisers_take_noise_that_was_not_clipped(tmp_path):
+    model = template_matching_model(1)
+    card = msgspec.structs.replace(model.card, task="denoise")
+    write_model(tmp_path / "dn.safetensors", Model(model.plans, model.tensors, card))
+    noisy = picture(9, 9, dtype=np.float32) * 1.5 - 0.2
+    restored = thinlens.restore(noisy, task="denoise", model=str(tmp_path / "dn.safetensors"))
+    assert (restored.shape, restored.dtype) == ((9, 9), np.float32)

@@ -18,7 +18,7 @@ from thinlens.errors import ShapeError, UnknownNameError
 from thinlens.image.colour import bleed, from_float32, to_float32
 from thinlens.image.resample import Resampler
 from thinlens.models import DEFAULTS, default_model
-from thinlens.runtime.bands import check_image
+from thinlens.runtime.bands import NOISY, check_image
 from thinlens.runtime.session import Progress, Session, open_model, usable_cpus
 
 AnyImage = npt.NDArray[Any]
@@ -76,8 +76,8 @@ class Route:
 
     def run(self, image: AnyImage, *, progress: Progress | None = None) -> AnyImage:
         """Restore an image of the size that this route begins with; else as `Session.run`."""
-        check_image(image)
         if self.session is None:
+            check_image(image)
             return resample(visible(image, self.target), self.target, self.threads, progress)
         if self._restored == self.target:
             return self.session.run(image, progress=progress)
@@ -225,7 +225,7 @@ def restore(
         UnknownNameError: if there is no such model, or none for this task and scale.
         ShapeError: if the image is not as above, or a number out of range.
     """
-    check_image(image)
+    check_image(image, NOISY)  # the route needs a sound shape; the session knows which values its network takes
     wish = Wish(task=task, scale=scale, model=model, sigma=sigma, quality=quality)
     return Restorer(wish, threads=threads).route(image.shape[0], image.shape[1]).run(image)
 
