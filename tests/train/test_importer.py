@@ -129,6 +129,11 @@ def test_hostile_files(tmp_path, capsys, content, message):
     assert "executed" not in capsys.readouterr().out
 
 
+def test_a_model_file_needs_no_import(tmp_path):
+    with pytest.raises(ModelError, match="a thinlens model needs no import"):
+        import_weights(tmp_path / "model.safetensors")
+
+
 @pytest.mark.parametrize("cut", [0, 1, 300])
 def test_truncated_files(tmp_path, cut):
     path, _ = published("edge_sr_max_k3_c1_x2", tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thinlens.atomic import write_bytes
+from thinlens.atomic import remove_abandoned, write_bytes
 
 KEPT = 2
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ def write_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
         OutputError: if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
     data = io.BytesIO()
     torch.save(state, data)
     write_bytes(folder / f"step_{step:08d}.pt", data.getvalue(), overwrite=True)

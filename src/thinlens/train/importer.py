@@ -188,6 +188,10 @@ class PublishedBicubic(nn.Module):
 
 def _read(path: Path) -> State:
     """Read a weight file: plain floating-point tensors by name, and nothing else."""
+    if path.suffix == ".safetensors":
+        raise ModelError(
+            f"`{path}`: a safetensors file; accepted: torch weight files; a thinlens model needs no import"
+        )
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ModelError(f"`{path}`: {path.stat().st_size} bytes; accepted: up to {MAX_FILE_BYTES}")
