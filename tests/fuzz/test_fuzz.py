@@ -11,7 +11,7 @@ from tests.fuzz import images, models, mutate, recipes, runner, tree, worker
 from tests.image.pictures import encoded, picture
 
 
-@pytest.mark.parametrize(("target", "count"), [("images", 150), ("models", 150), ("recipes", 100)])
+@pytest.mark.parametrize(("target", "count"), [("images", 150), ("models", 150), ("recipes", 100), ("foreign", 60)])
 def test_clean_errors_or_right_results(target, count, monkeypatch):
     monkeypatch.setattr(runner, "LIMIT_SECONDS", 60.0)  # only the long run measures time: this machine may be busy
     verdicts = list(runner.run(target, range(10_000, 10_000 + count)))

@@ -1,5 +1,6 @@
 """EXIF blocks: turning the pixels upright, and which tags live on in a file of another format."""
 
+import contextlib
 import struct
 from typing import Any
 
@@ -31,7 +32,7 @@ def upright(exif: bytes) -> tuple[int, bytes]:
     Source: CIPA DC-008 (Exif 2.32), section 4.6.4.
     """
     order = "<" if exif[:2] == b"II" else ">"
-    try:
+    with contextlib.suppress(struct.error):  # a damaged block turns nothing
         (start,) = struct.unpack_from(order + "I", exif, 4)
         (count,) = struct.unpack_from(order + "H", exif, start)
         for at in range(start + 2, start + 2 + 12 * count, 12):
@@ -39,8 +40,6 @@ def upright(exif: bytes) -> tuple[int, bytes]:
             if tag == ORIENTATION:
                 patched = exif[: at + 8] + struct.pack(order + "H", 1) + exif[at + 10 :]
                 return (value if 1 <= value <= 8 else 1), patched
-    except struct.error:  # a damaged block turns nothing
-        pass
     return 1, exif
 
 
