@@ -1,10 +1,13 @@
 """The shipped models: sound, small, licensed, and each default better than what is cheaper."""
 
+from pathlib import Path
+
 import pytest
 
 from thinlens.errors import UnknownNameError
 from thinlens.model.file import read_model
 from thinlens.models import DEFAULTS, FOLDER, default_model, find_model, list_models, model_names
+from thinlens.train.recipe import read_recipe
 
 ONE_LAYER = ("edge_sr_max_k3_c1", "edge_sr_max_k5_c2", "edge_sr_tm_k7_c4", "edge_sr_tr_k5_c4", "edge_sr_tr_k7_c16")
 PERMISSIVE = ("CC0", "CC BY", "CC BY-SA", "Unsplash", "Pexels", "public domain", "Free Art", "GFDL", "wallpaper")
@@ -22,7 +25,7 @@ def test_each_model_holds_what_its_card_says(name):
     assert card.params == sum(array.size for array in model.tensors.values())
     assert card.macs_per_pixel == pytest.approx(model.plan.macs((24, 24)) / (24 * card.scale) ** 2)
     assert card.training.recipe == name
-    assert {m.data for m in card.quality} == {"Set5", "Set14", "B100"}
+    assert {m.data for m in card.quality} == {"Set5", "Set14", "B100", "val"}
     assert all(m.protocol and m.count and 20 < m.psnr_y_db < 40 and 0.5 < m.ssim_y < 1 for m in card.quality)
     assert card.training.data
     assert all(any(word in source.licence for word in PERMISSIVE) for source in card.training.data)
@@ -33,14 +36,36 @@ def test_all_of_them_are_small():
     assert sum(path.stat().st_size for path in FOLDER.glob("*.safetensors")) < 20e6
 
 
-def test_dearer_defaults_are_better():
+def on_val(card):
+    return next(m.psnr_y_db for m in card.quality if m.data == "val")
+
+
+def cheaper(card):
+    """Shipped models of the same task and scale with fewer operations."""
+    kind = card.task, card.scale
+    return [c for c in list_models() if (c.task, c.scale) == kind and c.macs_per_pixel < card.macs_per_pixel]
+
+
+def test_only_what_beats_every_cheaper_model_ships_or_is_a_default():
+    """On validation images; the one-layer reference configurations always ship, but are a default only by the rule."""
+    defaults = {name for choice in DEFAULTS.values() for name in choice.values()}
+    for card in list_models():
+        if card.name in defaults or not card.name.startswith(ONE_LAYER):
+            assert all(on_val(card) > on_val(other) for other in cheaper(card)), card.name
+
+
+def test_preferences_are_in_order():
     cards = {card.name: card for card in list_models()}
     for choice in DEFAULTS.values():
-        ordered = [cards[choice[prefer]] for prefer in ("speed", "balanced", "quality")]
-        assert [c.macs_per_pixel for c in ordered] == sorted(c.macs_per_pixel for c in ordered)
-        for data in ("Set5", "Set14", "B100"):
-            measured = [next(m.psnr_y_db for m in card.quality if m.data == data) for card in ordered]
-            assert measured == sorted(measured)
+        speed, balanced, quality = (cards[choice[prefer]] for prefer in ("speed", "balanced", "quality"))
+        assert speed.macs_per_pixel < balanced.macs_per_pixel <= quality.macs_per_pixel
+        assert on_val(speed) < on_val(balanced) <= on_val(quality)
+
+
+def test_cards_name_the_recipe_that_lies_here():
+    recipes = Path(__file__).parents[2] / "recipes"
+    for card in list_models():
+        assert card.training.recipe_sha256 == read_recipe(recipes / f"{card.name}.toml", []).sha256(), card.name
 
 
 def test_defaults_exist():
