@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from thinlens.errors import UnknownNameError
 from thinlens.model.file import read_model
 from thinlens.models import DEFAULTS, FOLDER, default_model, find_model, list_models, model_names
+from thinlens.runtime.session import open_model
 from thinlens.train.recipe import read_recipe
 
 ONE_LAYER = ("edge_sr_max_k3_c1", "edge_sr_max_k5_c2", "edge_sr_tm_k7_c4", "edge_sr_tr_k5_c4", "edge_sr_tr_k7_c16")
@@ -60,6 +62,14 @@ def test_preferences_are_in_order():
         speed, balanced, quality = (cards[choice[prefer]] for prefer in ("speed", "balanced", "quality"))
         assert speed.macs_per_pixel < balanced.macs_per_pixel <= quality.macs_per_pixel
         assert on_val(speed) < on_val(balanced) <= on_val(quality)
+
+
+@pytest.mark.parametrize("prefer", ["speed", "balanced"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_black_stays_black_and_white_stays_white(scale, prefer):
+    model = open_model(default_model("sr", scale, prefer), threads=1)
+    for value in (0, 90, 255):
+        assert np.all(model.run(np.full((5, 6), value, np.uint8)) == value)
 
 
 def test_cards_name_the_recipe_that_lies_here():
