@@ -16,8 +16,8 @@ Prefer = Literal["speed", "balanced", "quality"]
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
 
-# One default for each task, scale and preference; tests/models proves that each beats every cheaper model. ESPCN is not the
-# balanced one although it would be quick enough: its sigmoid leaves white paper at 253 or 254 of 255.
+# One default for each task, scale and preference; tests/models proves that each beats every cheaper model. ESPCN is not
+# the balanced one although it would be quick enough: its sigmoid leaves white paper at 253 or 254 of 255.
 DEFAULTS: dict[tuple[Task, int], dict[Prefer, str]] = {
     ("sr", scale): {
         "speed": f"edge_sr_max_k5_c2_x{scale}",
