@@ -153,6 +153,7 @@ private:
     void point_at_inputs(int node, int64_t y, Task &task, const void **lines) {
         const Op &op = *task.op;
         const float **slot = layout_.rows;
+        task.lines = lines;
         task.inputs = int(op.inputs.size());
         for (int j = 0; j < task.inputs; ++j) {
             const int value = op.inputs[j];
