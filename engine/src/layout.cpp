@@ -137,7 +137,7 @@ void place(Layout &layout) {
         const Value &value = plan.values[i + 1];
         const int64_t width = layout.sizes[i + 1].width, in_width = layout.sizes[op.inputs[0]].width;
         node.plane = round_up(width, TILE);
-        if (node.plane % 1024 == 0) node.plane += 16;  // planes a multiple of 4 kB apart would compete for the same cache sets
+        if (value.channels > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
         node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.channels);
         if (value.type != RAW_OUT) node.ring = take(end, times(node.row_bytes, node.capacity));
         if (op.kind == EDGE_SR) {
