@@ -44,7 +44,7 @@ def _needs(session: "Session", width: int, height: int) -> dict[str, object]:
     """What restoring an image of that size takes; the delay is in rows of the image before."""
     from thinlens.model.graph import receptive_rows
 
-    above, below = receptive_rows(session.plan, session.card.scale)
+    above, below = receptive_rows(session.plan, session.card.scale, height)
     return {
         "width": width,
         "height": height,
