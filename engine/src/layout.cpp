@@ -99,6 +99,7 @@ void choose_rows(Layout &layout) {
             if (plan.ops[i].absorbs()) layout.nodes[i].in_start = first;
         }
     }
+    if (wanted[0].first >= wanted[0].stop) wanted[0] = {0, 1};  // rows of padding alone: the push of some row lets them come
     layout.in_first = all ? 0 : wanted[0].first;
     layout.in_stop = all ? layout.sizes[0].height : wanted[0].stop;
 }
