@@ -138,7 +138,7 @@ def test_hidden_colour_does_not_bleed_into_what_is_visible():
 @pytest.mark.parametrize(
     ("scale", "channels"), [(2.5, 3), (1.2, 1), (0.5, 3), (0.05, 3), (0.1, 4)], ids=lambda value: f"{value}"
 )
-def test_what_a_run_takes_is_foreseen(models, monkeypatch, scale, channels):
+def test_what_a_run_takes_is_foreseen(models, reference, monkeypatch, scale, channels):
     """Half a megapixel, in bands small enough to count: the estimate is neither exceeded by much nor far above."""
     monkeypatch.setattr("thinlens.runtime.session.BAND_BYTES", 1 << 20)
     monkeypatch.setattr(restore_module, "BAND_VALUES", 1 << 16)

@@ -191,6 +191,8 @@ def check(status: int, message: str | None = None) -> None:
     if status == OK:
         return
     message = last_message() if message is None else message
+    if status == NOT_A_NUMBER:
+        message = "the network's result is not a number: its weights overflow; train it again"
     if status == NO_MEMORY:
         raise MemoryError(message)
     raise ERRORS.get(status, ThinlensError)(message)
