@@ -7,25 +7,47 @@ from tests.conftest import template_matching_plan
 from tests.runtime.binary_plans import read_binary
 from thinlens.errors import UnsupportedOpError
 from thinlens.model.ops import (
+    OPS,
+    Add,
+    Affine,
+    Bands,
+    ChannelGather,
     ChannelMax,
     ChannelSlice,
+    Clamp,
+    Concat,
     Conv2d,
     ConvTranspose2d,
+    Crop,
+    GlobalMean,
+    GlobalStd,
+    LeakyRelu,
+    MaxPool,
     Multiply,
     Op,
+    Pad,
     PixelShuffle,
+    PixelUnshuffle,
     PRelu,
+    Relu,
+    Resize,
     Sigmoid,
     SoftmaxSum,
     Tanh,
+    Unbands,
 )
 from thinlens.model.plan import Node, Plan
 from thinlens.runtime.binary import Kind
-from thinlens.runtime.compile import ImageKind, compile_plan
+from thinlens.runtime.compile import ACTIVATIONS, CONVOLUTIONS, OTHERS, ImageKind, compile_plan
 
 GRAY, COLOUR = ImageKind(1, "float32"), ImageKind(3, "uint8")
 CONV = Conv2d(in_channels=1, out_channels=4, kernel=(3, 3), padding=(1, 1), pad_mode="edge", bias=True)
 RGB_CONV = Conv2d(in_channels=3, out_channels=3, kernel=(1, 1))
+
+
+def bits(number):
+    """A float as the word that holds its bits."""
+    return int(np.float32(number).view(np.int32))
 
 
 def chain(*ops, channels=1):
@@ -78,20 +100,62 @@ def test_a_transposed_convolution():
     ("op", "kind", "params"),
     [
         (ChannelSlice(start=1, stop=3), Kind.GATHER, (1, 2)),
+        (ChannelGather(channels=(3, 0, 0)), Kind.GATHER, (3, 0, 0)),
         (ChannelMax(), Kind.CHANNEL_MAX, ()),
         (PixelShuffle(scale=2), Kind.PIXEL_SHUFFLE, (2,)),
-        (Tanh(), Kind.ACTIVATION, (4, 0)),
+        (PixelUnshuffle(scale=3), Kind.PIXEL_UNSHUFFLE, (3,)),
+        (Relu(), Kind.ACTIVATION, (1, 0)),
+        (LeakyRelu(slope=1), Kind.ACTIVATION, (2, bits(1))),
         (PRelu(slopes=4), Kind.ACTIVATION, (3, 0)),
+        (Tanh(), Kind.ACTIVATION, (4, 0)),
+        (Sigmoid(), Kind.ACTIVATION, (5, 0)),
+        (Affine(channels=4), Kind.AFFINE, (4, 1, 1)),
+        (Affine(channels=4, weight=False), Kind.AFFINE, (4, 0, 1)),
+        (Clamp(low=-1, high=0.5), Kind.CLAMP, (bits(-1), bits(0.5))),
+        (MaxPool(kernel=(7, 5), stride=3, padding=(2, 1)), Kind.MAX_POOL, (7, 5, 3, 2, 1)),
+        (Resize(mode="nearest", factor=3), Kind.RESIZE, (0, 3, bits(-0.75), 0)),
+        (Resize(mode="bicubic", factor=2, coefficient=-0.5, border="symmetric"), Kind.RESIZE, (2, 2, bits(-0.5), 1)),
+        (Pad(top=1, bottom=2, left=3, right=4, mode="mirror"), Kind.PAD, (1, 2, 3, 4, 2)),
+        (Crop(top=1, bottom=2, left=3, right=4), Kind.CROP, (1, 2, 3, 4)),
+        (GlobalMean(), Kind.GLOBAL_MEAN, ()),
+        (GlobalStd(), Kind.GLOBAL_STD, ()),
+        (Bands(rows=3, warm_up=2), Kind.BANDS, (3, 2)),
     ],
     ids=lambda value: value.name if isinstance(value, Kind) else "",
 )
 def test_ops(op, kind, params):
-    *_, found = network(CONV, Tanh(), op)
-    assert (found.kind, found.inputs, found.params) == (kind, (2,), params)
+    *_, found = network(CONV, ChannelGather(channels=(3, 2, 1, 0)), op)
+    assert (found.kind, found.inputs, found.params) == (kind, (3,), params)
     assert [t.size for t in found.tensors] == [int(np.prod(shape)) for shape in op.tensor_shapes().values()]
 
 
-@pytest.mark.parametrize(("op", "number"), [(Tanh(), 4), (Sigmoid(), 5), (PRelu(), 3), (PRelu(slopes=4), 3)])
+@pytest.mark.parametrize(
+    ("op", "kind", "params"),
+    [
+        (Add(a=2, b=-1), Kind.ADD, (bits(2), bits(-1))),
+        (Multiply(), Kind.MULTIPLY, ()),
+        (Concat(count=2), Kind.CONCAT, ()),
+        (SoftmaxSum(), Kind.SOFTMAX_SUM, ()),
+        (Resize(mode="bilinear"), Kind.RESIZE, (1, 0, bits(-0.75), 0)),
+        (Unbands(rows=3, warm_up=2, scale=4), Kind.UNBANDS, (3, 2, 4)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Kind) else "",
+)
+def test_ops_of_two_inputs(op, kind, params):
+    plan, tensors = chain(CONV, ChannelGather(channels=(3, 2, 1, 0)))
+    both = Node(name="both", op=op, inputs=("n1", "n0"))
+    plan = Plan(input_channels=1, nodes=(*plan.nodes, both), outputs={"image": "both"})
+    *_, found, _ = compiled(plan, tensors)[1]
+    assert (found.kind, found.inputs, found.params) == (kind, (3, 2), params)
+
+
+def test_there_is_a_rule_for_every_op():
+    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS} == set(OPS)
+
+
+@pytest.mark.parametrize(
+    ("op", "number"), [(Relu(), 1), (Tanh(), 4), (Sigmoid(), 5), (PRelu(), 3), (PRelu(slopes=4), 3)]
+)
 def test_an_activation_goes_into_the_convolution_before_it(op, number):
     found = network(CONV, op, PixelShuffle(scale=2))
     assert [node.kind for node in found] == [Kind.CONV2D, Kind.PIXEL_SHUFFLE]
@@ -125,7 +189,7 @@ def test_tensors_that_nodes_share_are_stored_once():
 
 
 # What stands around a network: (kind, inputs, parameters); 99 is the network.
-CUBIC = int(np.float32(-0.5).view(np.int32))
+CUBIC = bits(-0.5)
 AROUND = {
     (1, 1): [(1, (0,), (0,)), 99, (2, (2,), (1, 0))],
     (1, 2): [(1, (0,), (0,)), (11, (1,), (0,)), 99, (11, (1,), (1,)), "resize 4", (10, (3, 5), ()), (2, (6,), (1, 0))],

@@ -152,6 +152,8 @@ NO_ACTIVATION: Act = (Activation.NONE, 0.0, [])
 
 # Each record's kind in the engine and its parameters; tensors follow in the order that `_add_node` knows.
 ACTIVATIONS: dict[type[ops.Op], Callable[[Any], tuple[Activation, float]]] = {
+    ops.Relu: lambda op: (Activation.RELU, 0.0),
+    ops.LeakyRelu: lambda op: (Activation.LEAKY_RELU, float(op.slope)),
     ops.PRelu: lambda op: (Activation.PRELU, 0.0),
     ops.Tanh: lambda op: (Activation.TANH, 0.0),
     ops.Sigmoid: lambda op: (Activation.SIGMOID, 0.0),
@@ -167,12 +169,33 @@ CONVOLUTIONS: dict[type[ops.Op], Callable[[Any], tuple[Kind, list[int]]]] = {
     ),
 }
 OTHERS: dict[type[ops.Op], Callable[[Any], tuple[Kind, list[Number]]]] = {
-    ops.ChannelSlice: lambda op: (Kind.GATHER, list(range(op.start, op.stop))),
+    ops.Affine: lambda op: (Kind.AFFINE, [op.channels, int(op.weight), int(op.bias)]),
+    ops.Clamp: lambda op: (Kind.CLAMP, [float(op.low), float(op.high)]),
+    ops.Add: lambda op: (Kind.ADD, [float(op.a), float(op.b)]),
     ops.Multiply: lambda op: (Kind.MULTIPLY, []),
+    ops.Concat: lambda op: (Kind.CONCAT, []),
+    ops.ChannelSlice: lambda op: (Kind.GATHER, list(range(op.start, op.stop))),
+    ops.ChannelGather: lambda op: (Kind.GATHER, list(op.channels)),
     ops.ChannelMax: lambda op: (Kind.CHANNEL_MAX, []),
     ops.SoftmaxSum: lambda op: (Kind.SOFTMAX_SUM, []),
     ops.PixelShuffle: lambda op: (Kind.PIXEL_SHUFFLE, [op.scale]),
+    ops.PixelUnshuffle: lambda op: (Kind.PIXEL_UNSHUFFLE, [op.scale]),
+    ops.MaxPool: lambda op: (Kind.MAX_POOL, [*op.kernel, op.stride, *op.padding]),
+    ops.Resize: lambda op: (
+        Kind.RESIZE,
+        [RESIZE_MODES[op.mode], op.factor or 0, float(op.coefficient), BORDERS[op.border]],
+    ),
+    ops.Pad: lambda op: (Kind.PAD, [*_margins(op), PAD_MODES[op.mode]]),
+    ops.Crop: lambda op: (Kind.CROP, _margins(op)),
+    ops.GlobalMean: lambda op: (Kind.GLOBAL_MEAN, []),
+    ops.GlobalStd: lambda op: (Kind.GLOBAL_STD, []),
+    ops.Bands: lambda op: (Kind.BANDS, [op.rows, op.warm_up]),
+    ops.Unbands: lambda op: (Kind.UNBANDS, [op.rows, op.warm_up, op.scale]),
 }
+
+
+def _margins(op: Any) -> list[Number]:
+    return [op.top, op.bottom, op.left, op.right]
 
 
 def _sides(op: Any) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from thinlens.model.ops import ChannelMax, ChannelSlice, Conv2d, ConvTranspose2d
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.runtime.binary import Family
 
-MAX_KERNEL, MAX_CANDIDATES, MAX_SCALE = 15, 64, 8  # of what the engine's fused kernels take
+MAX_KERNEL, MAX_CANDIDATES, MAX_SCALE = 15, 16, 8  # of what the engine's fused kernels take
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from thinlens.errors import ShapeError
 from thinlens.model.card import ModelCard
 from thinlens.model.file import Model, read_model
-from thinlens.model.graph import receptive_rows
+from thinlens.model.graph import depends_on_height, receptive_rows
 from thinlens.model.plan import Plan
 from thinlens.models import find_model
 from thinlens.runtime.bands import NOISY, UNIT, BandRestorer, check_image
@@ -159,8 +159,8 @@ class Session:
         return images + pixels * self.card.scale**2 + between
 
     def describe(self) -> dict[str, object]:
-        """What runs, and how: for people and records."""
-        above, below = receptive_rows(self.plan, self.card.scale)
+        """What runs, and how: for people and records. Halo rows are None where they depend on the image's height."""
+        above, below = (None, None) if depends_on_height(self.plan) else receptive_rows(self.plan, self.card.scale)
         return {
             "model": self.card.name,
             "backend": self._backend(),
