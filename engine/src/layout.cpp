@@ -99,6 +99,7 @@ void choose_rows(Layout &layout) {
             if (plan.ops[i].absorbs()) layout.nodes[i].in_start = first;
         }
     }
+    if (wanted[0].first >= wanted[0].stop) wanted[0] = {0, 1};  // rows of padding alone: the push of some row lets them come
     layout.in_first = all ? 0 : wanted[0].first;
     layout.in_stop = all ? layout.sizes[0].height : wanted[0].stop;
 }
@@ -106,7 +107,8 @@ void choose_rows(Layout &layout) {
 // With a known height: run the program over it. Else over one image of each remainder of the period, its end unknown until it comes.
 tl_status size_rings(Layout &layout, std::string &message) {
     const Plan &plan = *layout.plan;
-    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].capacity = 0;
+    // A value of which only the size matters is made nevertheless.
+    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].capacity = plan.ops[i].group();
     if (layout.request.height > 0) {
         begin(layout);
         Counter counter(layout);

@@ -63,7 +63,11 @@ protected:
 private:
     enum Step { WAITS, ABSORBED, MADE };
     Step step(int node);
-    bool has(int value, int64_t stop) const { return (value == 0 ? available_ : progress_[value - 1].next) >= stop; }
+    bool has(int value, int64_t stop) const {
+        if (value == 0) return available_ >= stop;
+        const Node &made_by = layout_.nodes[value - 1];
+        return progress_[value - 1].next >= stop || made_by.start >= made_by.stop;  // no row of it is needed: all is padding
+    }
 };
 
 class Session {

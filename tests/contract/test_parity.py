@@ -17,24 +17,89 @@ def deconv(**fields):
     return ops.ConvTranspose2d(**{"in_channels": 3, "out_channels": 2, "kernel": (9, 9), "bias": True, **fields})
 
 
-# One line an op and way of using it: torch body, channels of each input.
+def affine(**fields):
+    module = ops.Affine(channels=3, **fields)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    return module
+
+
+def same(count):
+    """All inputs of the size that is tried."""
+    return lambda size: [size] * count
+
+
+# One line an op and way of using it: torch body, channels of each input, and sizes of the inputs.
 CASES = [
-    (lambda: ops.Conv2d(in_channels=3, out_channels=4, kernel=(3, 3), padding=(1, 1), bias=True), (3,)),
-    (lambda: ops.Conv2d(in_channels=2, out_channels=3, kernel=(5, 3), padding=(2, 1), pad_mode="edge"), (2,)),
-    (lambda: ops.Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), padding=(1, 1), groups=2), (4,)),
-    (lambda: ops.Conv2d(in_channels=1, out_channels=2, kernel=(4, 3), padding=(2, 2), stride=2, bias=True), (1,)),
-    (lambda: deconv(stride=2, padding=(4, 4), output_padding=1), (3,)),
-    (lambda: deconv(stride=3, padding=(3, 3), kernel=(9, 9)), (3,)),
-    (lambda: deconv(stride=4, padding=(3, 3), output_padding=1, pad_mode="edge"), (3,)),
-    (lambda: ops.PRelu(), (3,)),
-    (lambda: ops.PRelu(slopes=3), (3,)),
-    (lambda: ops.Tanh(), (2,)),
-    (lambda: ops.Sigmoid(), (2,)),
-    (lambda: ops.PixelShuffle(scale=3), (18,)),
-    (lambda: ops.ChannelSlice(start=1, stop=3), (4,)),
-    (lambda: ops.Multiply(), (3, 3)),
-    (lambda: ops.ChannelMax(), (5,)),
-    (lambda: ops.SoftmaxSum(), (4, 4)),
+    (lambda: ops.Conv2d(in_channels=3, out_channels=4, kernel=(3, 3), padding=(1, 1), bias=True), (3,), same(1)),
+    (lambda: ops.Conv2d(in_channels=2, out_channels=3, kernel=(5, 3), padding=(2, 1), pad_mode="edge"), (2,), same(1)),
+    (
+        lambda: ops.Conv2d(in_channels=2, out_channels=3, kernel=(7, 5), padding=(6, 2), pad_mode="mirror"),
+        (2,),
+        same(1),
+    ),
+    (lambda: ops.Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), padding=(1, 1), groups=2), (4,), same(1)),
+    (
+        lambda: ops.Conv2d(in_channels=1, out_channels=2, kernel=(4, 3), padding=(2, 2), stride=2, bias=True),
+        (1,),
+        same(1),
+    ),
+    (lambda: deconv(stride=2, padding=(4, 4), output_padding=1), (3,), same(1)),
+    (lambda: deconv(stride=3, padding=(3, 3), kernel=(9, 9)), (3,), same(1)),
+    (lambda: deconv(stride=4, padding=(3, 3), output_padding=1, pad_mode="edge"), (3,), same(1)),
+    (lambda: deconv(stride=3, kernel=(1, 1), output_padding=2), (3,), same(1)),
+    (lambda: affine(), (3,), same(1)),
+    (lambda: affine(bias=False), (3,), same(1)),
+    (lambda: affine(weight=False), (3,), same(1)),
+    (lambda: ops.Relu(), (2,), same(1)),
+    (lambda: ops.LeakyRelu(slope=0.1), (2,), same(1)),
+    (lambda: ops.LeakyRelu(slope=-1.5), (2,), same(1)),
+    (lambda: ops.PRelu(), (3,), same(1)),
+    (lambda: ops.PRelu(slopes=3), (3,), same(1)),
+    (lambda: ops.Tanh(), (2,), same(1)),
+    (lambda: ops.Sigmoid(), (2,), same(1)),
+    (lambda: ops.Clamp(low=-0.5, high=0.25), (2,), same(1)),
+    (lambda: ops.Add(), (3, 3), same(2)),
+    (lambda: ops.Add(a=0.5, b=-2.0), (3, 1), lambda size: [(1, 1), size]),
+    (lambda: ops.Multiply(), (3, 3), same(2)),
+    (lambda: ops.Multiply(), (1, 3), same(2)),
+    (lambda: ops.Multiply(), (3, 3), lambda size: [size, (1, 1)]),
+    (lambda: ops.Multiply(), (1, 3), lambda size: [(1, 1), size]),
+    (lambda: ops.Concat(count=3), (2, 1, 3), same(3)),
+    (lambda: ops.ChannelSlice(start=1, stop=3), (4,), same(1)),
+    (lambda: ops.ChannelGather(channels=(3, 0, 0, 2, 1, 3)), (4,), same(1)),
+    (lambda: ops.ChannelMax(), (5,), same(1)),
+    (lambda: ops.SoftmaxSum(), (4, 4), same(2)),
+    (lambda: ops.PixelShuffle(scale=3), (18,), same(1)),
+    (lambda: ops.PixelUnshuffle(scale=3), (2,), lambda size: [(3 * size[0], 3 * size[1])]),
+    (lambda: ops.MaxPool(kernel=(2, 2)), (2,), lambda size: [(size[0] + 1, size[1] + 1)]),
+    (lambda: ops.MaxPool(kernel=(5, 3), stride=3, padding=(2, 1)), (2,), same(1)),
+    *(
+        (lambda fields=fields: ops.Resize(factor=3, **fields), (2,), same(1))
+        for fields in (
+            {"mode": "nearest"},
+            {"mode": "bilinear"},
+            {"mode": "bilinear", "border": "symmetric"},
+            {"mode": "bicubic"},
+            {"mode": "bicubic", "coefficient": -0.5, "border": "symmetric"},
+        )
+    ),
+    *(
+        (lambda mode=mode: ops.Resize(mode=mode), (2, 1), lambda size, like=like: [size, like])
+        for mode in ("nearest", "bilinear", "bicubic")
+        for like in [(1, 1), (7, 4), (30, 23)]
+    ),
+    (lambda: ops.Pad(top=1, bottom=2, right=3), (2,), same(1)),
+    (lambda: ops.Pad(top=3, bottom=1, left=2, right=4, mode="edge"), (2,), same(1)),
+    (lambda: ops.Pad(top=3, bottom=17, left=2, right=5, mode="mirror"), (2,), same(1)),
+    (lambda: ops.Crop(top=1, right=2), (2,), lambda size: [(size[0] + 1, size[1] + 2)]),
+    (lambda: ops.Crop(bottom=2, left=1), (2,), lambda size: [(size[0] + 2, size[1] + 1)]),
+    (lambda: ops.GlobalMean(), (3,), same(1)),
+    (lambda: ops.GlobalStd(), (3,), same(1)),
+    (lambda: ops.Bands(rows=3, warm_up=2), (2,), same(1)),
+    (lambda: ops.Bands(rows=4), (2,), same(1)),
+    (lambda: ops.Unbands(rows=3, warm_up=2), (2, 1), lambda size: [(3 * (2 + -(-size[0] // 3)), size[1]), size]),
+    (lambda: ops.Unbands(rows=2, scale=2), (2, 1), lambda size: [(4 * -(-size[0] // 2), 2 * size[1]), size]),
 ]
 SIZES = [(1, 1), (1, 9), (7, 1), (5, 8), (13, 11)]
 NETWORKS = [
@@ -54,34 +119,46 @@ NETWORKS = [
 
 
 def test_every_op_has_its_bodies_and_a_case():
-    assert set(OPS) == set(ops.BODIES) == set(reference.BODIES) == {type(make().op) for make, _ in CASES}
+    assert set(OPS) == set(ops.BODIES) == set(reference.BODIES) == {type(make().op) for make, *_ in CASES}
 
 
-@pytest.mark.parametrize(("make", "channels"), CASES, ids=lambda case: kind_of(case().op) if callable(case) else None)
+@pytest.mark.parametrize(
+    ("make", "channels", "sizes_of"), CASES, ids=[f"{kind_of(make().op)}-{at}" for at, (make, *_) in enumerate(CASES)]
+)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_bodies_agree(make, channels, size):
+def test_bodies_agree(make, channels, sizes_of, size):
     torch.manual_seed(0)
     module = make()
-    inputs = [torch.randn(1, c, *size) for c in channels]
+    sizes = tuple(sizes_of(size))
+    inputs = [torch.randn(1, c, *s) for c, s in zip(channels, sizes, strict=True)]
     inputs[0][0, 0, 0, 0] = 0.0
     with torch.no_grad():
-        by_torch = module(*inputs)[0].numpy()
+        by_torch = run_torch(module, inputs).numpy()
     tensors = {role: module.get_parameter(role).detach().numpy() for role in module.op.tensor_shapes()}
     by_reference = run_op(module.op, [x[0].numpy() for x in inputs], tensors)
-    assert by_reference.shape == by_torch.shape == (module.op.channels_out(channels), *module.op.out_size(size))
+    assert by_reference.shape == by_torch.shape == (module.op.channels_out(channels), *module.op.out_size(sizes))
+    assert by_reference.dtype == np.float32
     assert np.abs(by_reference - by_torch).max() < 1e-5
 
 
-def run_op(op, inputs, tensors):
-    """One op on whole inputs, its rows padded as `run_rows` does."""
-    from thinlens.runtime.reference.rows import padded
+def run_torch(module, inputs):
+    """One module on whole inputs; in torch, bands stand in the batch."""
+    if isinstance(module, ops.Unbands):
+        inputs = [torch.cat(inputs[0].split(module.op.rows * module.op.scale, dim=2)), inputs[1]]
+    out = module(*inputs)
+    return torch.cat(tuple(out), dim=1) if isinstance(module, ops.Bands) else out[0]
 
-    height = inputs[0].shape[1]
-    out_height = op.out_size(inputs[0].shape[1:])[0]
-    first, last = op.in_rows(0, out_height)
-    rows = tuple(padded(op, (0, x), height, first, last) for x in inputs)
-    out = reference.BODIES[type(op)](op, rows, tensors)
-    return out[:, -op.first_row(first) : out_height - op.first_row(first)]
+
+def run_op(op, inputs, tensors):
+    """One op on whole inputs, cut to what it says it reads."""
+    from thinlens.model.graph import iter_pieces
+    from thinlens.model.plan import Extent
+
+    extents = tuple(Extent(*x.shape[1:]) for x in inputs)
+    size = op.out_size(tuple(extent.size for extent in extents))
+    (piece,) = iter_pieces(op, (0, size[0]), extents, Extent(*size))
+    bands = tuple((first, x[:, first:last]) for x, (first, last) in zip(inputs, piece.reads, strict=True))
+    return reference.BODIES[type(op)](op, bands, tensors, piece.rows, piece.sizes)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -23,9 +23,9 @@ def test_receptive_rows():
 
 def test_rows_needed_are_cut_to_the_image():
     plan = template_matching_plan(2)
-    assert rows_needed(plan, plan.sizes((9, 9)), "sum", (0, 2))["input"] == (0, 3)
-    assert rows_needed(plan, plan.sizes((9, 9)), "sum", (17, 18))["input"] == (6, 9)
-    assert "sum" not in rows_needed(plan, plan.sizes((9, 9)), "values", (0, 2))
+    assert rows_needed(plan, plan.extents((9, 9)), "sum", (0, 2))["input"] == (0, 3)
+    assert rows_needed(plan, plan.extents((9, 9)), "sum", (17, 18))["input"] == (6, 9)
+    assert "sum" not in rows_needed(plan, plan.extents((9, 9)), "values", (0, 2))
 
 
 def test_a_value_read_twice_gets_the_union_of_rows():
@@ -36,7 +36,7 @@ def test_a_value_read_twice_gets_the_union_of_rows():
         conv("b", "a", (1, 1)),
         Node(name="c", op=Multiply(), inputs=("b", "a")),
     )
-    assert rows_needed(plan, None, "c", (10, 11))["a"] == (9, 12)
+    assert rows_needed(plan, plan.extents((40, 40)), "c", (10, 11))["a"] == (9, 12)
 
 
 def test_template_matching_ties_a_value_with_its_key_and_all_phases():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thinlens.errors import PlanError
-from thinlens.model.ops import OPS, ChannelSlice, Conv2d, ConvTranspose2d, Multiply, PixelShuffle, kind_of
+from thinlens.model.ops import OPS, ChannelSlice, Conv2d, Multiply, PixelShuffle, SoftmaxSum, kind_of
 
 
 def conv(**fields):
@@ -18,9 +18,24 @@ def test_kinds_are_unique():
 
 
 def _example(kind):
-    size = {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)}
-    fields = {Conv2d: size, ConvTranspose2d: size, PixelShuffle: {"scale": 2}}
-    return kind(**fields.get(kind, {"start": 0, "stop": 1} if kind is ChannelSlice else {}))
+    conv = {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)}
+    fields = {
+        "Affine": {"channels": 1},
+        "Bands": {"rows": 2},
+        "ChannelGather": {"channels": (0,)},
+        "ChannelSlice": {"start": 0, "stop": 1},
+        "Clamp": {"low": 0.0, "high": 1.0},
+        "Concat": {"count": 2},
+        "Conv2d": conv,
+        "ConvTranspose2d": conv,
+        "LeakyRelu": {"slope": 0.1},
+        "MaxPool": {"kernel": (2, 2)},
+        "PixelShuffle": {"scale": 2},
+        "PixelUnshuffle": {"scale": 2},
+        "Resize": {"mode": "nearest", "factor": 2},
+        "Unbands": {"rows": 2},
+    }
+    return kind(**fields.get(kind.__name__, {}))
 
 
 @given(
@@ -34,13 +49,12 @@ def test_conv_rows_cover_the_padded_input_and_nothing_else(rows, kernel, padding
     op = conv(kernel=(kernel, 1), padding=(padding, 0), stride=stride)
     if rows + 2 * padding < kernel:
         with pytest.raises(PlanError, match="smaller than the kernel"):
-            op.out_size((rows, 5))
+            op.out_size(((rows, 5),))
         return
-    out = op.out_size((rows, 5))[0]
-    first, last = op.in_rows(0, out)
+    out = op.out_size(((rows, 5),))[0]
+    ((first, last),) = op.in_rows((0, out), ((rows, 5),))
     assert first == -padding
     assert rows + padding - stride < last <= rows + padding
-    assert op.first_row(first) == 0
 
 
 def test_conv_counts():
@@ -66,8 +80,8 @@ def test_conv_checks_its_input():
 @given(st.integers(1, 4), st.integers(0, 50), st.integers(1, 50))
 def test_shuffle_rows(scale, start, count):
     op = PixelShuffle(scale=scale)
-    first, last = op.in_rows(start, start + count)
-    assert op.first_row(first) <= start
+    ((first, last),) = op.in_rows((start, start + count), ((100, 5),))
+    assert first * scale <= start < (first + 1) * scale
     assert last * scale >= start + count
     assert (last - 1) * scale < start + count
 
@@ -80,6 +94,8 @@ def test_shuffle_needs_a_multiple_of_its_phases():
 def test_two_inputs_must_agree():
     with pytest.raises(PlanError, match="accepted: equal numbers"):
         Multiply().channels_out((2, 3))
+    with pytest.raises(PlanError, match="accepted: equal numbers"):
+        SoftmaxSum().channels_out((1, 3))
 
 
 def test_slice_stays_inside():

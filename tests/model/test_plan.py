@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import template_matching_plan
 from thinlens.errors import PlanError
-from thinlens.model.ops import Multiply, PixelShuffle
+from thinlens.model.ops import Multiply, PixelShuffle, SoftmaxSum
 from thinlens.model.plan import Node, Plan
 
 
@@ -33,7 +33,8 @@ def test_survives_json():
         (Node(name="x", op=PixelShuffle(scale=1), inputs=("later",)), "reads `later`, which no earlier op makes"),
         (Node(name="x", op=Multiply(), inputs=("sum",)), r"`x` \(multiply\): 1 inputs; accepted: 2"),
         (Node(name="x", op=PixelShuffle(scale=2), inputs=("sum",)), "node `x`: `pixel_shuffle`: 1 channels"),
-        (Node(name="x", op=Multiply(), inputs=("sum", "values")), "node `x`: `multiply`: inputs have"),
+        (Node(name="x", op=SoftmaxSum(), inputs=("sum", "values")), "node `x`: `softmax_sum`: inputs have"),
+        (Node(name="x", op=Multiply(), inputs=("values", "filter")), "node `x`: `multiply`: inputs have"),
     ],
 )
 def test_refuses_what_does_not_fit(node, message):

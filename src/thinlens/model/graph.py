@@ -1,50 +1,134 @@
 """What follows from a plan's graph alone: rows that an output row depends on, and channels that are cut together."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import gcd
+from typing import NamedTuple
 
-from thinlens.model.ops import Size
-from thinlens.model.plan import INPUT, Node, Plan
+from thinlens.errors import PlanError
+from thinlens.model.ops import NO_ROWS, Op, Resize, Rows, Size, image_rows
+from thinlens.model.plan import INPUT, Extent, Plan
 
-Rows = tuple[int, int]  # [start, stop)
+ENDLESS = 720720 * 16  # rows and columns of an image that counts as endless: a multiple of every scale in use
+MAX_PHASES = 1024
+MAX_STEPS = 2048
 
 
-def rows_needed(plan: Plan, sizes: Mapping[str, Size] | None, value: str, rows: Rows) -> dict[str, Rows]:
+class Piece(NamedTuple):
+    """What one image, or one band of it, contributes to rows of an op's output. All rows count from its own first.
+
+    Args:
+        rows: of the output.
+        sizes: of each input's image or band.
+        reads: rows of each input that are needed, all of them inside; may be empty.
+        begins: row of each input's whole value at which its image or band begins.
+    """
+
+    rows: Rows
+    sizes: tuple[Size, ...]
+    reads: tuple[Rows, ...]
+    begins: tuple[int, ...]
+
+
+def iter_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Iterator[Piece]:
+    """Cut rows ``[start, stop)`` of an op's output into its bands; an image is one piece.
+
+    Args:
+        op: the record.
+        rows: of the whole output.
+        inputs: extents of its inputs.
+        output: extent of its output.
+    """
+    if op.reframes or output.band is None:
+        yield _piece(op, rows, tuple(extent.size for extent in inputs), (0,) * len(inputs))
+        return
+    height, sizes = output.band, tuple(extent.frame for extent in inputs)
+    for band in range(rows[0] // height, -(-rows[1] // height)):
+        first = band * height
+        inside = max(rows[0] - first, 0), min(rows[1] - first, height)
+        yield _piece(op, inside, sizes, tuple(band * size[0] for size in sizes))
+
+
+def _piece(op: Op, rows: Rows, sizes: tuple[Size, ...], begins: tuple[int, ...]) -> Piece:
+    wanted = op.in_rows(rows, sizes)
+    reads = tuple(image_rows(w, size[0], op.row_padding()) for w, size in zip(wanted, sizes, strict=True))
+    return Piece(rows, sizes, reads, begins)
+
+
+def rows_needed(plan: Plan, extents: Mapping[str, Extent], value: str, rows: Rows) -> dict[str, Rows]:
     """Rows of each value that rows ``[start, stop)`` of one value depend on.
 
     Args:
         plan: the plan.
-        sizes: size of every value (`Plan.sizes`): rows are cut to the image. None: they may lie outside it.
+        extents: of every value (`Plan.extents`).
         value: name of the value asked for.
         rows: its rows.
 
     Returns:
-        Name -> rows, for the values that are needed at all; ``input`` among them.
+        Name -> rows, for the values of which any are needed, and for ``input``.
     """
     needed = {value: rows}
     for node in reversed(plan.nodes):
         if node.name not in needed:
             continue
-        first, last = node.op.in_rows(*needed[node.name])
-        for name in node.inputs:
-            if sizes is not None:
-                first, last = max(first, 0), min(last, sizes[name][0])
-            have = needed.get(name, (first, last))
-            needed[name] = min(have[0], first), max(have[1], last)
+        inputs = tuple(extents[name] for name in node.inputs)
+        for piece in iter_pieces(node.op, needed[node.name], inputs, extents[node.name]):
+            for name, (first, last), begin in zip(node.inputs, piece.reads, piece.begins, strict=True):
+                if first < last:
+                    have = needed.get(name, (first + begin, last + begin))
+                    needed[name] = min(have[0], first + begin), max(have[1], last + begin)
+    needed.setdefault(INPUT, NO_ROWS)
     return needed
 
 
-def receptive_rows(plan: Plan, scale: int) -> tuple[int, int]:
-    """Input rows above and below the input row that an output row lies in, the farthest of its phases.
+def depends_on_height(plan: Plan) -> bool:
+    """True if how far an output row sees depends on the image's height.
+
+    So it does where an op needs the whole image, or a resize fits one value to another, whose ratio is not the same at
+    every height.
+    """
+    return any(node.op.whole_image or (isinstance(node.op, Resize) and node.op.factor is None) for node in plan.nodes)
+
+
+def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[int, int]:
+    """Input rows above and below the input row that an output row lies in, the farthest of all output rows.
 
     Args:
         plan: the plan of a network that multiplies the size by ``scale``.
         scale: output rows for one input row.
+        height: of the image; needed only if `depends_on_height`. Above some thousand rows the answer is a bound, less
+            than a thousandth of the height too large.
+
+    Raises:
+        PlanError: if the answer depends on a height that is not given, or the plan takes no image of that height.
     """
-    far = 1 << 20  # a row so deep inside an endless image that nothing is cut
-    rows = (far * scale, far * scale + scale)
-    first, last = rows_needed(plan, None, plan.outputs["image"], rows)[INPUT]
-    return far - first, last - far - 1
+    local = not depends_on_height(plan)
+    if height is None and not local:
+        raise PlanError("how far an output row sees depends on the image's height; give the height")
+    total = ENDLESS if local or height is None else height
+    extents = plan.extents((total, ENDLESS))
+    step = -(-total // MAX_STEPS)
+    starts = range(total // 2, total // 2 + _phases(plan)) if local else range(0, total, step)
+    above = below = 0
+    for start in starts:
+        stop = start + 1 if local else min(start + step, total)
+        rows = start * scale, stop * scale
+        first, last = rows_needed(plan, extents, plan.outputs["image"], rows)[INPUT]
+        if first < last:
+            above, below = max(above, stop - 1 - first), max(below, last - start - 1)
+    return above, below
+
+
+def _phases(plan: Plan) -> int:
+    """Input rows after which what the output rows read repeats: the strides on the way."""
+    steps = {INPUT: 1}
+    for node in plan.nodes:
+        step = 1
+        for name in node.inputs:
+            step = step * steps[name] // gcd(step, steps[name])
+        steps[node.name] = min(step * node.op.row_step, MAX_PHASES)
+    return steps[plan.outputs["image"]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +138,34 @@ class Tie:
     Args:
         made: (node, output channel) of the convolutions that make them.
         read: (node, input channel) of the convolutions that read them.
+        passed: (node, channel) of the ops with a number for each channel that passes through (affine, prelu).
         fixed: True if the input or an output of the plan is among them, so that they cannot be cut.
     """
 
     made: tuple[tuple[str, int], ...]
     read: tuple[tuple[str, int], ...]
+    passed: tuple[tuple[str, int], ...]
     fixed: bool
+
+
+class _Joined:
+    """Numbers that stand for ties, some of them found to be one."""
+
+    def __init__(self) -> None:
+        self._same: list[int] = []
+
+    def fresh(self) -> int:
+        self._same.append(len(self._same))
+        return self._same[-1]
+
+    def find(self, tie: int) -> int:
+        while self._same[tie] != tie:
+            tie = self._same[tie]
+        return tie
+
+    def union(self, a: int, b: int) -> int:
+        self._same[self.find(b)] = self.find(a)
+        return self.find(a)
 
 
 def channel_ties(plan: Plan) -> list[Tie]:
@@ -68,34 +174,21 @@ def channel_ties(plan: Plan) -> list[Tie]:
     Every channel of every value belongs to one tie; ops without tensors pass ties on or join them (a pixel shuffle
     joins the phases of a channel, a product its two factors), convolutions begin new ones.
     """
-    joined: list[int] = []
-
-    def fresh() -> int:
-        joined.append(len(joined))
-        return joined[-1]
-
-    def find(tie: int) -> int:
-        while joined[tie] != tie:
-            tie = joined[tie]
-        return tie
-
-    def union(a: int, b: int) -> int:
-        joined[find(b)] = find(a)
-        return find(a)
-
-    values = {INPUT: [fresh() for _ in range(plan.input_channels)]}
+    joined = _Joined()
+    values = {INPUT: [joined.fresh() for _ in range(plan.input_channels)]}
     for node in plan.nodes:
-        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), union, fresh)
-    fixed = {find(t) for name in (INPUT, *plan.outputs.values()) for t in values[name]}
-    made: dict[int, list[tuple[str, int]]] = {find(t): [] for t in range(len(joined))}
-    read: dict[int, list[tuple[str, int]]] = {root: [] for root in made}
-    for node in _with_tensors(plan):
-        for channel, tie in enumerate(values[node.name]):
-            made[find(tie)].append((node.name, channel))
-        for channel, tie in enumerate(values[node.inputs[0]]):
-            read[find(tie)].append((node.name, channel))
-    return [Tie(tuple(made[t]), tuple(read[t]), t in fixed) for t in made if made[t]]
-
-
-def _with_tensors(plan: Plan) -> list[Node]:
-    return [node for node in plan.nodes if node.tensors]
+        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), joined.union, joined.fresh)
+    made: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    read: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    passed: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for node in plan.nodes:
+        tables = []
+        if node.op.per_channel:
+            tables = [(passed, node.name)]
+        elif any(len(shape) > 1 for shape in node.op.tensor_shapes().values()):  # a matrix: it mixes channels
+            tables = [(made, node.name), (read, node.inputs[0])]
+        for table, value in tables:
+            for channel, tie in enumerate(values[value]):
+                table[joined.find(tie)].append((node.name, channel))
+    fixed = {joined.find(t) for name in (INPUT, *plan.outputs.values()) for t in values[name]}
+    return [Tie(tuple(made[t]), tuple(read[t]), tuple(passed[t]), t in fixed) for t in sorted(made)]

@@ -1,15 +1,16 @@
 """A plan: ops in order, each with named inputs, from the value ``input`` to named outputs."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
 from thinlens.errors import PlanError
-from thinlens.model.ops import AnyOp, Channels, Size, kind_of
+from thinlens.model.ops import MAX_CHANNELS, AnyOp, Bands, Channels, Op, Size, Unbands, kind_of
 
 INPUT = "input"
-T = TypeVar("T")
+MAX_SIDE = 1 << 31  # of any value: nothing larger is ever run, and plans that ask for it are not computed with
+P = ParamSpec("P")
 R = TypeVar("R")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -22,6 +23,35 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     op: AnyOp
     inputs: tuple[Name, ...]
     tensors: dict[Name, Name] = {}  # role -> name in the model file
+
+
+class Extent(NamedTuple):
+    """How large a value is, and what the ops that read it see as an image: all of it, or each of its bands.
+
+    Args:
+        height: rows in all, those of all bands together.
+        width: columns.
+        band: rows of one band; None: the value is one image.
+    """
+
+    height: int
+    width: int
+    band: int | None = None
+
+    @property
+    def size(self) -> Size:
+        """All rows, and columns."""
+        return self.height, self.width
+
+    @property
+    def frame(self) -> Size:
+        """Rows and columns of what an op sees as an image."""
+        return self.band or self.height, self.width
+
+    @property
+    def bands(self) -> int | None:
+        """How many there are; None: one image."""
+        return None if self.band is None else self.height // self.band
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,28 +76,47 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         channels = {INPUT: self.input_channels}
         for node in self.nodes:
             self._check_node(node, channels)
-            inputs = tuple(channels[name] for name in node.inputs)
-            channels[node.name] = _located(node, node.op.channels_out, inputs)
+            made = _located(node, node.op.channels_out, tuple(channels[name] for name in node.inputs))
+            if made > MAX_CHANNELS:
+                raise PlanError(f"node `{node.name}`: {made} channels; accepted: up to {MAX_CHANNELS}")
+            channels[node.name] = made
         if next(iter(self.outputs), None) != "image":
             raise PlanError(f"outputs are {list(self.outputs)}; the first must be `image`")
         for output, value in self.outputs.items():
             if value not in channels:
                 raise PlanError(f"output `{output}` names the value `{value}`, which no op makes")
+        self._check_bands()
         return channels
 
-    def sizes(self, size: Size) -> dict[str, Size]:
-        """Height and width of every value for an input of ``size``.
+    def extents(self, size: Size) -> dict[str, Extent]:
+        """Height, width and height of a band of every value for an input of ``size``.
 
         Raises:
-            PlanError: if an op's inputs differ in size, or one is too small.
+            PlanError: if an op's inputs differ in size, or one is too small, or a value too large.
         """
-        sizes = {INPUT: size}
+        extents = {INPUT: Extent(*size)}
         for node in self.nodes:
-            inputs = {sizes[name] for name in node.inputs}
-            if len(inputs) != 1:
-                raise PlanError(f"node `{node.name}` ({kind_of(node.op)}): inputs differ in size: {sorted(inputs)}")
-            sizes[node.name] = _located(node, node.op.out_size, inputs.pop())
-        return sizes
+            extent = _located(node, _extent, node.op, tuple(extents[name] for name in node.inputs))
+            if max(extent.size) > MAX_SIDE:
+                raise PlanError(f"node `{node.name}`: an input of {size} becomes larger than {MAX_SIDE} on a side")
+            extents[node.name] = extent
+        return extents
+
+    def sizes(self, size: Size) -> dict[str, Size]:
+        """Height and width of every value for an input of ``size``; of a value in bands, the rows of all of them.
+
+        Raises:
+            PlanError: as `extents`.
+        """
+        return {name: extent.size for name, extent in self.extents(size).items()}
+
+    def frames(self, size: Size) -> dict[str, int | None]:
+        """Rows of one band of every value that is in bands, for an input of ``size``; None: it is one image.
+
+        Raises:
+            PlanError: as `extents`.
+        """
+        return {name: extent.band for name, extent in self.extents(size).items()}
 
     def macs(self, size: Size) -> int:
         """Multiply-accumulates for an input of ``size``."""
@@ -107,10 +156,56 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if name not in known:
                 raise PlanError(f"node `{node.name}` reads `{name}`, which no earlier op makes")
 
+    def _check_bands(self) -> None:
+        """Check that bands are opened once, closed as they were opened, and not mixed with images.
 
-def _located(node: Node, rule: Callable[[T], R], argument: T) -> R:
+        Raises:
+            PlanError: naming the node.
+        """
+        opened: dict[str, tuple[int, int] | None] = {INPUT: None}  # value -> rows and warm-up of its bands
+        for node in self.nodes:
+            opened[node.name] = _located(node, _bands, node.op, tuple(opened[name] for name in node.inputs))
+        for output, value in self.outputs.items():
+            if opened[value] is not None:
+                raise PlanError(f"output `{output}` is in bands; put them together with `unbands`")
+
+
+def _bands(op: Op, inputs: tuple[tuple[int, int] | None, ...]) -> tuple[int, int] | None:
+    """Rows and warm-up of the bands that an op's output is in, for those of its inputs."""
+    if isinstance(op, Bands):
+        if inputs[0] is not None:
+            raise PlanError("`bands`: the input is in bands already; accepted: an image")
+        return op.rows, op.warm_up
+    if isinstance(op, Unbands):
+        if inputs != ((op.rows, op.warm_up), None):
+            raise PlanError(f"`unbands`: accepted: bands of {op.rows} rows, {op.warm_up} to warm up, and an image")
+        return None
+    if len(set(inputs)) != 1:
+        raise PlanError(f"`{kind_of(op)}`: some inputs are in bands and others not, or in other ones")
+    if op.whole_image and inputs[0] is not None:
+        raise PlanError(f"`{kind_of(op)}`: needs the whole image, and cannot stand between `bands` and `unbands`")
+    return inputs[0]
+
+
+def _extent(op: Op, inputs: tuple[Extent, ...]) -> Extent:
+    """Extent of an op's output for those of its inputs."""
+    if op.reframes:
+        height, width = op.out_size(tuple(extent.size for extent in inputs))
+        if isinstance(op, Bands):
+            return Extent(height, width, op.rows)
+        if isinstance(op, Unbands) and inputs[0].band != op.rows * op.scale:
+            raise PlanError(f"`unbands`: bands have {inputs[0].band} rows; accepted: {op.rows * op.scale}")
+        return Extent(height, width)
+    if len({extent.bands for extent in inputs}) != 1:
+        raise PlanError(f"`{kind_of(op)}`: inputs differ in their number of bands")
+    height, width = op.out_size(tuple(extent.frame for extent in inputs))
+    bands = inputs[0].bands
+    return Extent(height, width) if bands is None else Extent(height * bands, width, height)
+
+
+def _located(node: Node, rule: Callable[P, R], *arguments: P.args, **_: P.kwargs) -> R:
     """Apply a record's rule; its error then names the node."""
     try:
-        return rule(argument)
+        return rule(*arguments, **_)
     except PlanError as error:
         raise PlanError(f"node `{node.name}`: {error}") from error

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from thinlens.errors import ModelError, ShapeError
 from thinlens.image.colour import bleed, from_float32, from_ycbcr, luma, to_float32, to_ycbcr
 from thinlens.image.resample import Resampler
-from thinlens.model.graph import Rows
+from thinlens.model.ops import Rows
 from thinlens.model.plan import Plan
 from thinlens.runtime.reference.rows import input_rows, run_rows
 

@@ -1,30 +1,73 @@
 """Reference of the ops that look at one pixel at a time.
 
-All take the record, a tuple of ``C H W`` float32 arrays, and the op's tensors; they return ``C H W`` float32.
+All take the record, bands of ``C H W`` float32 rows, and the op's tensors; they return the asked rows of ``C H W``
+float32. Sums over channels are taken in the order of the channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.model.ops import ChannelMax, ChannelSlice, Multiply, PixelShuffle, PRelu, Sigmoid, SoftmaxSum, Tanh
+from thinlens.model.ops import (
+    Add,
+    Affine,
+    ChannelGather,
+    ChannelMax,
+    ChannelSlice,
+    Clamp,
+    Concat,
+    LeakyRelu,
+    Multiply,
+    PRelu,
+    Relu,
+    Rows,
+    Sigmoid,
+    Size,
+    SoftmaxSum,
+    Tanh,
+)
+from thinlens.runtime.reference.borders import Band
 
 Value = npt.NDArray[np.float32]
 Tensors = Mapping[str, Value]
 
 
-def pixel_shuffle(op: PixelShuffle, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
-    """``C s^2, H, W`` -> ``C, s H, s W``; channel ``g s^2 + i s + j`` holds pixels ``(s y + i, s x + j)`` of ``g``."""
-    s = op.scale
-    _, height, width = inputs[0].shape
-    phases = inputs[0].reshape(-1, s, s, height, width)
-    return phases.transpose(0, 3, 1, 4, 2).reshape(-1, s * height, s * width)
+def pixelwise(
+    body: Callable[[Any, tuple[Value, ...], Tensors], Value],
+) -> Callable[[Any, tuple[Band, ...], Tensors, Rows, tuple[Size, ...]], Value]:
+    """The body of an op whose output rows are made of the same rows, from one that knows only their values."""
+
+    def whole(op: Any, inputs: tuple[Band, ...], tensors: Tensors, rows: Rows, sizes: tuple[Size, ...]) -> Value:
+        return body(op, tuple(value for _, value in inputs), tensors)
+
+    return whole
 
 
-def channel_slice(op: ChannelSlice, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
-    """Channels ``[start, stop)``."""
-    return inputs[0][op.start : op.stop]
+def affine(op: Affine, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``weight x + bias``, one of each a channel."""
+    x = inputs[0]
+    if op.weight:
+        x = tensors["weight"][:, None, None] * x
+    return x + tensors["bias"][:, None, None] if op.bias else x
+
+
+def relu(op: Relu, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``max(x, 0)``."""
+    return np.maximum(inputs[0], np.float32(0))
+
+
+def leaky_relu(op: LeakyRelu, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``x`` where it is not negative, else ``slope x``."""
+    x = inputs[0]
+    return np.where(x >= 0, x, np.float32(op.slope) * x)
+
+
+def prelu(op: PRelu, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``max(x, 0) + weight min(x, 0)``."""
+    x, zero = inputs[0], np.float32(0)
+    return np.maximum(x, zero) + tensors["weight"][:, None, None] * np.minimum(x, zero)
 
 
 def tanh(op: Tanh, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
@@ -38,15 +81,34 @@ def sigmoid(op: Sigmoid, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
     return np.asarray(half + half * np.tanh(half * inputs[0]))
 
 
-def prelu(op: PRelu, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
-    """``max(x, 0) + weight min(x, 0)``."""
-    x, zero = inputs[0], np.float32(0)
-    return np.maximum(x, zero) + tensors["weight"][:, None, None] * np.minimum(x, zero)
+def clamp(op: Clamp, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``min(max(x, low), high)``."""
+    return np.minimum(np.maximum(inputs[0], np.float32(op.low)), np.float32(op.high))
+
+
+def add(op: Add, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``a x + b y``; an input of one channel is repeated over channels, one of size 1x1 over space."""
+    return np.float32(op.a) * inputs[0] + np.float32(op.b) * inputs[1]
 
 
 def multiply(op: Multiply, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
-    """Product of two arrays of one shape."""
+    """Product; inputs are repeated as in `add`."""
     return inputs[0] * inputs[1]
+
+
+def concat(op: Concat, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """The channels of all inputs, in order."""
+    return np.concatenate(inputs)
+
+
+def channel_slice(op: ChannelSlice, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """Channels ``[start, stop)``."""
+    return inputs[0][op.start : op.stop]
+
+
+def channel_gather(op: ChannelGather, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """Channels ``op.channels``, in that order."""
+    return inputs[0][list(op.channels)]
 
 
 def channel_max(op: ChannelMax, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
@@ -58,5 +120,12 @@ def softmax_sum(op: SoftmaxSum, inputs: tuple[Value, ...], tensors: Tensors) -> 
     """``sum_c values_c softmax_c(logits)``: twice ``C H W`` -> ``1 H W``. The largest logit is taken off first."""
     values, logits = inputs
     weights = np.exp(logits - logits.max(axis=0, keepdims=True))
-    total = (values * weights).sum(axis=0, keepdims=True) / weights.sum(axis=0, keepdims=True)
-    return np.asarray(total)
+    return _sum(values * weights) / _sum(weights)
+
+
+def _sum(x: Value) -> Value:
+    """Sum over channels, one after the other: ``C H W`` -> ``1 H W``."""
+    total = x[:1].copy()
+    for channel in x[1:]:
+        total += channel
+    return total

@@ -5,19 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.model.graph import Rows, rows_needed
-from thinlens.model.ops import Op, Size
-from thinlens.model.plan import INPUT, Node, Plan
+from thinlens.model.graph import iter_pieces, rows_needed
+from thinlens.model.ops import NO_ROWS, Rows, Size
+from thinlens.model.plan import INPUT, Extent, Node, Plan
 from thinlens.runtime.reference import BODIES
-from thinlens.runtime.reference.conv import NUMPY_PAD
+from thinlens.runtime.reference.borders import Band
 
 Value = npt.NDArray[np.float32]
-Band = tuple[int, Value]  # first row, C H W
 
 
 def input_rows(plan: Plan, size: Size, rows: Rows, output: str = "image") -> Rows:
     """Rows of the input that rows ``[start, stop)`` of an output depend on, inside an image of ``size``."""
-    return rows_needed(plan, plan.sizes(size), plan.outputs[output], rows)[INPUT]
+    return rows_needed(plan, plan.extents(size), plan.outputs[output], rows)[INPUT]
 
 
 def run_rows(
@@ -36,16 +35,21 @@ def run_rows(
     Returns:
         ``C, stop - start, W`` float32.
     """
-    sizes = plan.sizes(size)
-    needed = rows_needed(plan, sizes, plan.outputs[output], rows)
+    extents, channels = plan.extents(size), plan.channels()
+    needed = rows_needed(plan, extents, plan.outputs[output], rows)
     values: dict[str, Band] = {INPUT: band}
     last_use = {name: node.name for node in plan.nodes if node.name in needed for name in node.inputs}
     for node in plan.nodes:
         if node.name not in needed:
             continue
-        values[node.name] = needed[node.name][0], _run_node(node, tensors, values, sizes, needed[node.name])
+        for name in node.inputs:  # one that is read for its size alone has no rows
+            values.setdefault(name, (0, np.empty((channels[name], 0, extents[name].width), np.float32)))
+        made = _run_node(
+            node, {role: tensors[t] for role, t in node.tensors.items()}, values, extents, needed[node.name]
+        )
+        values[node.name] = needed[node.name][0], made
         for name in set(node.inputs):
-            if last_use[name] == node.name and name not in plan.outputs.values():
+            if last_use[name] == node.name and name != plan.outputs[output]:
                 del values[name]
     first, value = values[plan.outputs[output]]
     return value[:, rows[0] - first : rows[1] - first]
@@ -55,21 +59,16 @@ def _run_node(
     node: Node,
     tensors: Mapping[str, Value],
     values: Mapping[str, Band],
-    sizes: Mapping[str, Size],
+    extents: Mapping[str, Extent],
     rows: Rows,
 ) -> Value:
-    first, last = node.op.in_rows(*rows)
-    inputs = tuple(padded(node.op, values[name], sizes[name][0], first, last) for name in node.inputs)
-    out = BODIES[type(node.op)](node.op, inputs, {role: tensors[name] for role, name in node.tensors.items()})
-    skip = rows[0] - node.op.first_row(first)
-    return out[:, skip : skip + rows[1] - rows[0]]
-
-
-def padded(op: Op, band: Band, height: int, first: int, last: int) -> Value:
-    """Rows ``[first, last)`` of a value; those outside its image are padding of the op's own mode."""
-    begin, value = band
-    above, below = max(0, -first), max(0, last - height)
-    inside = value[:, max(first, 0) - begin : min(last, height) - begin]
-    if above == below == 0:
-        return inside
-    return np.pad(inside, ((0, 0), (above, below), (0, 0)), NUMPY_PAD[op.row_padding()])  # type: ignore[call-overload, no-any-return]
+    """Rows of one op's output, band by band if it is in bands."""
+    made = []
+    for piece in iter_pieces(node.op, rows, tuple(extents[name] for name in node.inputs), extents[node.name]):
+        inputs = []
+        for name, reads, begin in zip(node.inputs, piece.reads, piece.begins, strict=True):
+            first, value = values[name]
+            skip = begin + reads[0] - first if reads != NO_ROWS else 0
+            inputs.append((reads[0], value[:, skip : skip + reads[1] - reads[0]]))
+        made.append(BODIES[type(node.op)](node.op, tuple(inputs), tensors, piece.rows, piece.sizes))
+    return made[0] if len(made) == 1 else np.concatenate(made, axis=1)

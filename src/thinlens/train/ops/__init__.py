@@ -5,46 +5,101 @@ of their own for any op.
 """
 
 from thinlens.model.ops import Op
-from thinlens.train.ops.conv import Conv2d, ConvTranspose2d
+from thinlens.train.ops.conv import (
+    Conv2d,
+    ConvTranspose2d,
+)
+from thinlens.train.ops.frame import (
+    Bands,
+    Unbands,
+)
 from thinlens.train.ops.module import OpModule
 from thinlens.train.ops.pixelwise import (
+    Add,
+    Affine,
+    ChannelGather,
     ChannelMax,
     ChannelSlice,
+    Clamp,
+    Concat,
+    LeakyRelu,
     Multiply,
-    PixelShuffle,
     PRelu,
+    Relu,
     Sigmoid,
     SoftmaxSum,
     Tanh,
+)
+from thinlens.train.ops.spatial import (
+    Crop,
+    GlobalMean,
+    GlobalStd,
+    MaxPool,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Resize,
 )
 
 BODIES: dict[type[Op], type[OpModule]] = {
     body.record: body
     for body in (
+        Add,
+        Affine,
+        Bands,
+        ChannelGather,
         ChannelMax,
         ChannelSlice,
+        Clamp,
+        Concat,
         Conv2d,
         ConvTranspose2d,
+        Crop,
+        GlobalMean,
+        GlobalStd,
+        LeakyRelu,
+        MaxPool,
         Multiply,
         PRelu,
+        Pad,
         PixelShuffle,
+        PixelUnshuffle,
+        Relu,
+        Resize,
         Sigmoid,
         SoftmaxSum,
         Tanh,
+        Unbands,
     )
 }
 
 __all__ = [
     "BODIES",
+    "Add",
+    "Affine",
+    "Bands",
+    "ChannelGather",
     "ChannelMax",
     "ChannelSlice",
+    "Clamp",
+    "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "Crop",
+    "GlobalMean",
+    "GlobalStd",
+    "LeakyRelu",
+    "MaxPool",
     "Multiply",
     "OpModule",
     "PRelu",
+    "Pad",
     "PixelShuffle",
+    "PixelUnshuffle",
+    "Relu",
+    "Resize",
     "Sigmoid",
     "SoftmaxSum",
     "Tanh",
+    "Unbands",
 ]

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from thinlens.model import ops
+from thinlens.train.ops.borders import padded
 from thinlens.train.ops.module import OpModule
 
 
@@ -17,8 +18,8 @@ class Conv2d(OpModule):
         op: ops.Conv2d = self.op
         weight, bias = self.weight, getattr(self, "bias", None)
         padding: tuple[int, int] = op.padding
-        if op.pad_mode == "edge" and any(padding):
-            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode="replicate")
+        if op.pad_mode != "zero":
+            x = padded(x, (padding[0], padding[0], padding[1], padding[1]), op.pad_mode)
             padding = (0, 0)
         return F.conv2d(x, weight, bias, op.stride, padding, 1, op.groups)
 
@@ -35,6 +36,6 @@ class ConvTranspose2d(OpModule):
         padding: tuple[int, int] = op.padding
         if op.pad_mode == "edge":
             reach = [-(-(k - 1) // op.stride) for k in op.kernel]  # input pixels outside that still reach inside
-            x = F.pad(x, (reach[1], reach[1], reach[0], reach[0]), mode="replicate")
+            x = padded(x, (reach[0], reach[0], reach[1], reach[1]), "edge")
             padding = padding[0] + reach[0] * op.stride, padding[1] + reach[1] * op.stride
         return F.conv_transpose2d(x, weight, bias, op.stride, padding, op.output_padding)

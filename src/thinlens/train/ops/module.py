@@ -20,6 +20,7 @@ class OpModule(nn.Module):
 
     record: ClassVar[type[Op]]
     weight: nn.Parameter  # of the ops that have one
+    bias: nn.Parameter
 
     def __init__(self, **fields: Any) -> None:
         super().__init__()

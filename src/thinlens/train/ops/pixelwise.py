@@ -1,20 +1,12 @@
 """Torch bodies of the ops that look at one pixel at a time. Tensors are ``N C H W`` floats."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from thinlens.model import ops
 from thinlens.train.ops.module import OpModule
-
-
-class PixelShuffle(OpModule):
-    """``N, C s^2, H, W`` -> ``N, C, s H, s W``."""
-
-    record = ops.PixelShuffle
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Channel ``g s^2 + i s + j`` holds pixels ``(s y + i, s x + j)`` of channel ``g``."""
-        return F.pixel_shuffle(x, self.op.scale)
 
 
 class ChannelSlice(OpModule):
@@ -25,6 +17,78 @@ class ChannelSlice(OpModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N, stop - start, H, W``."""
         return x[:, self.op.start : self.op.stop]
+
+
+class ChannelGather(OpModule):
+    """Channels picked by index: a slice, a repetition, a permutation."""
+
+    record = ops.ChannelGather
+    index: torch.Tensor
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.register_buffer("index", torch.tensor(self.op.channels), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``N C H W`` -> one channel for each index."""
+        return x.index_select(1, self.index)
+
+
+class Concat(OpModule):
+    """The channels of several tensors, in order."""
+
+    record = ops.Concat
+
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        """``count`` times ``N . H W`` -> ``N C H W``."""
+        return torch.cat(parts, dim=1)
+
+
+class Affine(OpModule):
+    """``weight x + bias``, one of each a channel."""
+
+    record = ops.Affine
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``N C H W``."""
+        if self.op.weight:
+            x = x * self.weight[:, None, None]
+        return x + self.bias[:, None, None] if self.op.bias else x
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0: nothing changes."""
+        for role, parameter in self.named_parameters(recurse=False):
+            torch.nn.init.constant_(parameter, float(role == "weight"))
+
+
+class Relu(OpModule):
+    """``max(x, 0)``."""
+
+    record = ops.Relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return torch.relu(x)
+
+
+class LeakyRelu(OpModule):
+    """``x`` where it is not negative, else ``slope x``."""
+
+    record = ops.LeakyRelu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return F.leaky_relu(x, self.op.slope)
+
+
+class Clamp(OpModule):
+    """``min(max(x, low), high)``."""
+
+    record = ops.Clamp
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return x.clamp(self.op.low, self.op.high)
 
 
 class Tanh(OpModule):
@@ -61,14 +125,25 @@ class PRelu(OpModule):
         torch.nn.init.constant_(self.weight, 0.25)
 
 
+class Add(OpModule):
+    """``a x + b y``."""
+
+    record = ops.Add
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Two tensors; one channel is repeated over channels, 1x1 over space."""
+        a, b = self.op.a, self.op.b
+        return (x if a == 1 else a * x) + (y if b == 1 else b * y)
+
+
 class Multiply(OpModule):
     """Element by element product."""
 
     record = ops.Multiply
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Two tensors of one shape -> their product."""
-        return a * b
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Two tensors; one channel is repeated over channels, 1x1 over space."""
+        return x * y
 
 
 class ChannelMax(OpModule):
