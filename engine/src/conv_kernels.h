@@ -25,9 +25,9 @@ struct Epilogue {
 inline V activated(V x, int act, V slope) {
     const V zero = V::set(0.0f);
     switch (act) {
-        case thinlens::RELU: return V::max(x, zero);
+        case thinlens::RELU: return V::max(zero, x);
         case thinlens::LEAKY:
-        case thinlens::PRELU: return V::fma(slope, V::min(x, zero), V::max(x, zero));
+        case thinlens::PRELU: return V::fma(slope, V::min(zero, x), V::max(zero, x));
         case thinlens::TANH: return vtanh(x);
         case thinlens::SIGMOID: return vsigmoid(x);
         default: return x;

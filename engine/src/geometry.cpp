@@ -102,6 +102,9 @@ View::View(const Plan &plan, int node, int input, const Size *sizes)
     if (op_.kind == MAX_POOL) pad_mode_ = ZERO;
 }
 
+// Most values have one frame only: no division for them.
+int64_t View::frame_of(int64_t y) const { return y < out_.frame ? 0 : y / out_.frame; }
+
 // Rows of the input's frame behind row y of the output's.
 Rows View::local(int64_t y) const {
     switch (op_.kind) {
@@ -131,14 +134,14 @@ Rows View::rows(int64_t y) const {
         const int64_t row = int64_t(op_.warm_up) * op_.rows * op_.scale + y;
         return input_ == 1 ? Rows{0, 0} : Rows{row, row + 1};
     }
-    const int64_t frame = y / out_.frame, base = frame * in_.frame;
+    const int64_t frame = frame_of(y), base = frame * in_.frame;
     const Rows rows = local(y - frame * out_.frame);
     return {base + rows.first, base + rows.stop};
 }
 
 int64_t View::resolved(int64_t y, int64_t row) const {
     if (op_.kind == UNBANDS || single_) return row;
-    const int64_t base = op_.kind == BANDS ? 0 : y / out_.frame * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
+    const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     const int64_t inside = row - base;
     if (inside >= 0 && inside < size) return row;
     const int64_t found = resolve(pad_mode_, inside, size);
@@ -150,7 +153,7 @@ int64_t View::ready(int64_t y) const {
     if (input_ == 1 && need.first >= need.stop) return 0;  // only its size matters
     if (op_.kind == UNBANDS || single_) return need.stop;
     if (in_.frame >= ENDLESS) need.stop = std::max(need.stop, height_with(y));
-    const int64_t base = op_.kind == BANDS ? 0 : y / out_.frame * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
+    const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     int64_t stop = need.stop - base;
     const int64_t above = base - need.first;  // rows of padding above
     if (above > 0 && pad_mode_ == MIRROR) stop = std::max(stop, above + 1);
@@ -191,7 +194,7 @@ int64_t View::keep(int64_t y) const {
     if (need.first >= need.stop && (op_.kind == RESIZE || op_.kind == UNBANDS) && input_ == 1) return ENDLESS * 2;  // only its size matters
     if (op_.kind == UNBANDS) return need.first;
     if (op_.kind == BANDS) return lowest(y);
-    const int64_t frame = y / out_.frame;
+    const int64_t frame = frame_of(y);
     return frame * in_.frame + lowest(y - frame * out_.frame);
 }
 

@@ -39,6 +39,7 @@ public:
     int64_t keep(int64_t y) const;
 
 private:
+    int64_t frame_of(int64_t y) const;
     int64_t lowest(int64_t y) const;
     int64_t height_with(int64_t y) const;
     Rows local(int64_t y) const;

@@ -60,6 +60,7 @@ private:
         const Op &op = own_.plan->ops[reader];
         if (progress_[reader].next >= own_.stop(reader)) return ENDLESS * 2;
         if (op.absorbs()) return progress_[reader].absorbed;
+        if (own_.nodes[reader].aligned) return progress_[reader].next;
         int64_t keep = ENDLESS * 2;
         for (size_t j = 0; j < op.inputs.size(); ++j)
             if (op.inputs[j] == value) keep = std::min(keep, View(*own_.plan, reader, int(j), own_.sizes).keep(progress_[reader].next));
@@ -74,6 +75,27 @@ private:
 
 void begin(const Layout &layout) {
     for (int i = 0; i < layout.count(); ++i) layout.trial[i] = {layout.nodes[i].start, layout.nodes[i].in_start};
+}
+
+bool is_aligned(const Layout &layout, int node) {
+    const Op &op = layout.plan->ops[node];
+    switch (op.kind) {
+        case ADD:
+        case MULTIPLY:
+            for (int32_t input : op.inputs)
+                if (layout.sizes[input].height != layout.sizes[node + 1].height) return false;
+            return true;
+        case PIXELS_IN:
+        case PIXELS_OUT:
+        case ACTIVATION:
+        case CLAMP:
+        case AFFINE:
+        case CONCAT:
+        case GATHER:
+        case CHANNEL_MAX:
+        case SOFTMAX_SUM: return true;
+        default: return false;
+    }
 }
 
 // Rows of all values behind the output rows of the request.
@@ -218,6 +240,7 @@ tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Lay
     if (!value_sizes(plan, request.width, height, layout.known_sizes, message)) return TL_BAD_SIZE;
     if (!value_sizes(plan, request.width, request.height > 0 ? height : ENDLESS, layout.sizes, message)) return TL_BAD_SIZE;
     if (tl_status status = check_rows(layout, message)) return status;
+    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].aligned = is_aligned(layout, i);
     choose_rows(layout);
     if (tl_status status = size_rings(layout, message)) return status;
     try {

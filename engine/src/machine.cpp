@@ -21,6 +21,12 @@ struct StateHeader {
     int64_t pushed, ended, bytes;
 };
 
+// row % count, mostly without a 64-bit division.
+int64_t ring_slot(int64_t row, int64_t count) {
+    if (count == 1) return 0;
+    return row < (int64_t(1) << 31) ? int64_t(uint32_t(row) % uint32_t(count)) : row % count;
+}
+
 }  // namespace
 
 void *allocate(int64_t bytes) {
@@ -58,6 +64,9 @@ Stepper::Step Stepper::step(int node) {
             absorb(node, own.absorbed++);
             return ABSORBED;
         }
+    } else if (layout_.nodes[node].aligned) {
+        for (int32_t input : op.inputs)
+            if (!has(input, own.next + 1)) return WAITS;
     } else {
         for (size_t j = 0; j < op.inputs.size(); ++j)
             if (!has(op.inputs[j], View(*layout_.plan, node, int(j), layout_.sizes).ready(own.next))) return WAITS;
@@ -106,7 +115,7 @@ protected:
             const EdgeSrKernels &kernels = layout_.plan->kernels->edge_sr();
             const bool levels = layout_.plan->values[value].type == LEVELS;
             if (row == layout_.nodes[node].in_start && op.pad_mode == ZERO) kernels.zero_line(op.edge_sr, width(value), line(node, op.kh));
-            kernels.absorb(op.edge_sr, ring_row(value, row), levels ? EDGE_SR_BYTES : EDGE_SR_FLOAT, width(value), line(node, row % op.kh));
+            kernels.absorb(op.edge_sr, ring_row(value, row), levels ? EDGE_SR_BYTES : EDGE_SR_FLOAT, width(value), line(node, ring_slot(row, op.kh)));
         } else {
             const float *pointer = static_cast<const float *>(ring_row(value, row));
             Source source = source_of(value);
@@ -121,7 +130,7 @@ protected:
         const Size &size = layout_.sizes[node + 1];
         Task task;
         task.op = &op;
-        task.y = size.frame < ENDLESS && op.kind != BANDS && op.kind != UNBANDS ? y % size.frame : y;
+        task.y = y >= size.frame && op.kind != BANDS && op.kind != UNBANDS ? y % size.frame : y;
         task.out_channels = plan.values[node + 1].channels;
         task.out_width = size.width, task.out_height = size.frame;
         task.scratch = memory_ + layout_.scratch, task.zeros = reinterpret_cast<const float *>(memory_ + layout_.zeros);
@@ -141,7 +150,7 @@ private:
     char *line(int node, int64_t index) const { return memory_ + layout_.nodes[node].own + index * layout_.nodes[node].line_bytes; }
     const void *ring_row(int value, int64_t row) const {
         const Node &made_by = layout_.nodes[value - 1];
-        return memory_ + made_by.ring + row % made_by.capacity * made_by.row_bytes;
+        return memory_ + made_by.ring + ring_slot(row, made_by.capacity) * made_by.row_bytes;
     }
     Source source_of(int value) const {
         Source source;
@@ -157,9 +166,14 @@ private:
         task.inputs = int(op.inputs.size());
         for (int j = 0; j < task.inputs; ++j) {
             const int value = op.inputs[j];
-            const View view(*layout_.plan, node, j, layout_.sizes);
             Source &source = task.in[j];
             source = source_of(value);
+            if (layout_.nodes[node].aligned) {
+                source.rows = slot, source.count = 1;
+                *slot++ = static_cast<const float *>(ring_row(value, y));
+                continue;
+            }
+            const View view(*layout_.plan, node, j, layout_.sizes);
             if (op.kind == GLOBAL_MEAN || op.kind == GLOBAL_STD) {
                 task.state = memory_ + layout_.nodes[node].own;
                 continue;
@@ -169,7 +183,7 @@ private:
             for (int64_t row = rows.first; row < rows.stop; ++row) {
                 const int64_t at = view.resolved(y, row);
                 if (op.kind == EDGE_SR)
-                    *lines++ = at < 0 ? line(node, op.kh) : line(node, at % op.kh);
+                    *lines++ = at < 0 ? line(node, op.kh) : line(node, ring_slot(at, op.kh));
                 else
                     *slot++ = at < 0 ? nullptr : static_cast<const float *>(ring_row(value, at));
             }
@@ -181,7 +195,7 @@ private:
         const Op &op = *task.op;
         if (plan.values[node + 1].type != RAW_OUT) {
             const Node &own = layout_.nodes[node];
-            for (int i = 0; i < op.group(); ++i) raw[i] = memory_ + own.ring + (y + i) % own.capacity * own.row_bytes;
+            for (int i = 0; i < op.group(); ++i) raw[i] = memory_ + own.ring + ring_slot(y + i, own.capacity) * own.row_bytes;
             task.out = static_cast<float *>(raw[0]), task.out_plane = own.plane;
         } else {
             task.raw_type = plan.output_type;

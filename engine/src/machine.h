@@ -22,6 +22,7 @@ struct Progress {
 
 // An op's part of the memory, and the rows that it makes.
 struct Node {
+    bool aligned;          // output row y reads row y of every input, no more
     int64_t start, stop;   // rows [start, stop) are made, as far as the value has them
     int64_t in_start;      // absorbing ops: the first input row taken
     int64_t capacity;      // rows of its ring

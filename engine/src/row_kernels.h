@@ -26,7 +26,7 @@ void clamp(const Task &task) {
     for (int c = 0; c < task.out_channels; ++c) {
         const float *in = plane(task.in[0], 0, c);
         float *out = task.out + c * task.out_plane;
-        each_vector(task.out_width, [&](int64_t x) { V::min(V::max(V::load(in + x), low), high).store(out + x); });
+        each_vector(task.out_width, [&](int64_t x) { V::min(high, V::max(low, V::load(in + x))).store(out + x); });
     }
 }
 
@@ -92,7 +92,7 @@ void channel_max(const Task &task) {
     const Source &in = task.in[0];
     each_vector(task.out_width, [&](int64_t x) {
         V best = V::load(in.rows[0] + x);
-        for (int c = 1; c < in.channels; ++c) best = V::max(best, V::load(plane(in, 0, c) + x));
+        for (int c = 1; c < in.channels; ++c) best = V::max_or_nan(best, V::load(plane(in, 0, c) + x));
         best.store(task.out + x);
     });
 }
@@ -159,13 +159,13 @@ void max_pool(const Task &task) {
         for (int64_t k = first + 1; k < in.count; ++k) {
             if (!in.rows[k]) continue;
             const float *row = plane(in, k, c);
-            each_vector(in.width, [&](int64_t x) { V::max(V::load(column + x), V::load(row + x)).store(column + x); });
+            each_vector(in.width, [&](int64_t x) { V::max_or_nan(V::load(column + x), V::load(row + x)).store(column + x); });
         }
         float *out = task.out + c * task.out_plane;
         for (int64_t x = 0; x < task.out_width; ++x) {
             const int64_t from = most(x * op.stride - op.pw, 0), to = least(x * op.stride - op.pw + op.kw, in.width);
             float best = column[from];
-            for (int64_t i = from + 1; i < to; ++i) best = best > column[i] ? best : column[i];
+            for (int64_t i = from + 1; i < to; ++i) best = best != best || best > column[i] ? best : column[i];
             out[x] = best;
         }
     }
