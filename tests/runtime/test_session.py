@@ -6,11 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests import plans
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, ShapeError, UnknownNameError
 from thinlens.image.colour import luma
 from thinlens.image.resample import resize
-from thinlens.model.file import write_model
+from thinlens.model.file import Model, write_model
 from thinlens.runtime import session as session_module
 from thinlens.runtime.session import Session, open_model
 
@@ -149,3 +150,28 @@ def test_absurd_weights_are_an_error_and_not_a_warning(model):
     model.tensors["filter.weight"][:8] *= -1
     with pytest.raises(ModelError, match="not a number"):
         Session(model).run(picture(5, 5))
+
+
+def model_of(plan, scale):
+    card = msgspec.structs.replace(template_matching_model(scale).card, task="sr" if scale > 1 else "denoise")
+    return Model({"main": plan}, plans.tensors_of(plan), card)
+
+
+@pytest.mark.parametrize(
+    ("plan", "scale"),
+    [(plans.attention_plan(), 1), (plans.whole_image_plan(), 1), (plans.bands_plan(), 2), (plans.branches_plan(), 2)],
+    ids=["attention", "whole_image", "bands", "branches"],
+)
+def test_every_kind_of_plan_is_read_back_and_runs_in_bands(plan, scale, tmp_path, monkeypatch):
+    write_model(tmp_path / "m.safetensors", model_of(plan, scale))
+    session = open_model(tmp_path / "m.safetensors", threads=2)
+    image = picture(31, 17, 3)
+    whole = session.run(image)
+    assert whole.shape == (31 * scale, 17 * scale, 3)
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+    assert np.array_equal(session.run(image), whole)
+
+
+def test_describe_does_not_guess_what_depends_on_the_height():
+    described = Session(model_of(plans.attention_plan(), 1)).describe()
+    assert (described["halo_rows_above"], described["halo_rows_below"]) == (None, None)
