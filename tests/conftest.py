@@ -1,4 +1,6 @@
-"""Small models for tests, made without torch."""
+"""Small models for tests, made without torch, and what computes them."""
+
+import os
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model
 from thinlens.model.ops import ChannelSlice, Conv2d, PixelShuffle, SoftmaxSum
 from thinlens.model.plan import Node, Plan
+from thinlens.runtime import library
 
 
 def template_matching_plan(scale, candidates=2, kernel=5):
@@ -51,3 +54,24 @@ def template_matching_model(scale=2, seed=0):
 @pytest.fixture
 def model():
     return template_matching_model()
+
+
+@pytest.fixture
+def native(monkeypatch):
+    """The native engine runs, which the environment of the tests always has."""
+    if os.environ.get(library.VARIABLE) == library.REFERENCE:
+        monkeypatch.delenv(library.VARIABLE)
+    assert library.why_missing() is None
+
+
+@pytest.fixture
+def reference(monkeypatch):
+    """NumPy computes."""
+    monkeypatch.setenv(library.VARIABLE, library.REFERENCE)
+
+
+@pytest.fixture(params=["native", "reference"])
+def backend(request):
+    """Each of the two in turn."""
+    request.getfixturevalue(request.param)
+    return request.param

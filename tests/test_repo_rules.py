@@ -22,8 +22,9 @@ def test_version_stands_in_one_place():
 
 
 def test_constraints_pin_every_dependency():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, build = settings["project"], settings["build-system"]["requires"]
+    wanted = [*build, *project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     names = {re.split(r"[<>=]", requirement)[0].lower() for requirement in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert names <= pinned

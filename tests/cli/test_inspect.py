@@ -1,3 +1,6 @@
+from thinlens.runtime.session import open_model
+
+
 def test_shows_plan_and_card(thinlens):
     done = thinlens("inspect", "x2.safetensors")
     assert (done.code, done.err) == (0, "")
@@ -8,14 +11,15 @@ def test_shows_plan_and_card(thinlens):
     assert not any("halo" in row for row in rows)
 
 
-def test_width_adds_what_an_image_needs(thinlens):
+def test_width_adds_what_an_image_needs(thinlens, native):
     rows = [line.split() for line in thinlens("inspect", "x2.safetensors", "--width", "64").out.splitlines()]
     assert ["halo", "rows", "above", "2"] in rows
     assert ["latency", "rows", "2"] in rows
     assert ["height", "64"] in rows
+    assert ["row", "by", "row", "yes"] in rows
 
 
-def test_json(thinlens, bench):
+def test_json(thinlens, bench, native):
     done = thinlens("inspect", "x2.safetensors", "--width", "640", "--height", "480", "--json")
     (record,) = done.records
     assert record["bytes"] == (bench / "x2.safetensors").stat().st_size
@@ -25,6 +29,24 @@ def test_json(thinlens, bench):
     needs = record["needs"]
     assert (needs["halo_rows_above"], needs["halo_rows_below"], needs["latency_rows"]) == (2, 2, 2)
     assert needs["working_bytes"] > 640 * 480 * 3 * 5
+    rows = open_model("x2.safetensors").rows(640, 480)
+    assert (needs["format"], needs["row_by_row"], needs["buffer_bytes"]) == ("rgb24", "yes", rows.buffer_bytes)
+
+
+def test_a_format_may_be_told(thinlens, native):
+    options = ("--width", "640", "--json", "--format")
+    gray, colour = (
+        thinlens("inspect", "x2.safetensors", *options, name).records[0]["needs"] for name in ("gray8", "rgb48")
+    )
+    assert gray["buffer_bytes"] == open_model("x2.safetensors").rows(640, channels=1).buffer_bytes
+    assert gray["buffer_bytes"] < colour["buffer_bytes"]
+    assert gray["working_bytes"] < colour["working_bytes"]
+
+
+def test_why_rows_cannot_come_one_by_one_is_told(thinlens, reference):
+    needs = thinlens("inspect", "x2.safetensors", "--width", "64", "--json").records[0]["needs"]
+    assert needs["row_by_row"] == "no: rows one by one need the native engine: THINLENS_ISA=reference"
+    assert "buffer_bytes" not in needs
 
 
 def test_json_without_a_width_says_nothing_of_needs(thinlens):

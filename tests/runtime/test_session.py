@@ -1,6 +1,7 @@
 """Sessions: kinds and dtypes in and out, colour, alpha, bands, threads."""
 
 import dataclasses
+import gc
 
 import msgspec
 import numpy as np
@@ -12,6 +13,8 @@ from thinlens.errors import ModelError, ShapeError, UnknownNameError
 from thinlens.image.colour import luma
 from thinlens.image.resample import resize
 from thinlens.model.file import Model, write_model
+from thinlens.runtime import library
+from thinlens.runtime import native as native_module
 from thinlens.runtime import session as session_module
 from thinlens.runtime.session import Session, open_model
 
@@ -27,13 +30,13 @@ def picture(height, width, channels=0, dtype=np.uint8, seed=0):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [0, 2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (1, 13), (9, 1), (6, 7)], ids=str)
-def test_kind_and_dtype_are_kept(model, size, channels, dtype):
+def test_kind_and_dtype_are_kept(model, backend, size, channels, dtype):
     restored = Session(model).run(picture(*size, channels, dtype))
     assert restored.shape == (size[0] * 2, size[1] * 2, *([channels] if channels else []))
     assert restored.dtype == dtype
 
 
-def test_gray_is_the_network_alone(model):
+def test_gray_is_the_network_alone(model, reference):
     from thinlens.runtime.reference.rows import run_rows
 
     image = picture(8, 9, dtype=np.float32)
@@ -41,7 +44,21 @@ def test_gray_is_the_network_alone(model):
     assert np.array_equal(Session(model).run(image), expected)
 
 
-def test_colour_is_luma_by_the_network_and_chroma_by_bicubic(model):
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("name", ["edge_sr_max_k3_c1_x3", "edge_sr_tr_k5_c4_x2", "espcn_d16_s32_x4"])
+def test_the_engine_agrees_with_the_reference(monkeypatch, native, name, channels, dtype):
+    """Within 1e-4 where floats come out; integers may then round the other way."""
+    image = picture(19, 33, channels, dtype)
+    image[:9, 5:20] = image[0, 0]
+    by_engine = open_model(name).run(image).astype(np.float64)
+    monkeypatch.setenv("THINLENS_ISA", "reference")
+    by_reference = open_model(name).run(image).astype(np.float64)
+    levels = {np.uint8: 1, np.uint16: 1 + 1e-4 * 65535, np.float32: 1e-4}
+    assert np.abs(by_engine - by_reference).max() <= levels[dtype]
+
+
+def test_colour_is_luma_by_the_network_and_chroma_by_bicubic(model, backend):
     smooth = resize(picture(3, 3, 3, np.float32) * 0.4 + 0.3, 12, 12)
     restored = Session(model).run(smooth)
     by_network = Session(model).run(luma(smooth))
@@ -51,14 +68,14 @@ def test_colour_is_luma_by_the_network_and_chroma_by_bicubic(model):
     assert np.abs(chroma - expected).max() < 1e-5
 
 
-def test_gray_as_colour_stays_gray(model):
+def test_gray_as_colour_stays_gray(model, backend):
     gray = picture(7, 8)
     restored = Session(model).run(np.dstack([gray] * 3))
     assert np.ptp(restored.astype(int), axis=2).max() == 0
     assert np.array_equal(restored[..., 0], Session(model).run(gray))
 
 
-def test_alpha_goes_its_own_way(model):
+def test_alpha_goes_its_own_way(model, backend):
     image = picture(8, 8, 4)
     image[..., 3] = 255
     image[:, 4:, 3] = 0
@@ -71,7 +88,23 @@ def test_alpha_goes_its_own_way(model):
 
 
 @pytest.mark.parametrize("channels", [0, 3, 4])
-def test_bands_and_threads_change_nothing(model, monkeypatch, channels):
+def test_threads_change_nothing(model, native, channels):
+    image = picture(137, 23, channels)
+    whole = Session(model, threads=1).run(image)
+    for threads in (2, 3, 200):
+        assert np.array_equal(Session(model, threads=threads).run(image), whole)
+
+
+@pytest.mark.parametrize("channels", [0, 3, 4])
+def test_views_are_restored_as_their_copies(model, backend, channels):
+    image = picture(20, 30, channels)
+    views = [image[::-1, ::2], np.asfortranarray(image), image.swapaxes(0, 1)]
+    for view in views:
+        assert np.array_equal(Session(model).run(view), Session(model).run(view.copy(order="C")))
+
+
+@pytest.mark.parametrize("channels", [0, 3, 4])
+def test_bands_and_threads_change_nothing_in_the_reference(model, reference, monkeypatch, channels):
     image = picture(37, 23, channels)
     whole = Session(model, threads=1).run(image)
     monkeypatch.setattr(session_module, "BAND_BYTES", 1)
@@ -80,14 +113,14 @@ def test_bands_and_threads_change_nothing(model, monkeypatch, channels):
     assert np.array_equal(Session(model, threads=3).run(image), whole)
 
 
-def test_progress_counts_output_rows(model, monkeypatch):
+def test_progress_counts_output_rows_of_the_reference(model, reference, monkeypatch):
     monkeypatch.setattr(session_module, "BAND_BYTES", 1)
     seen = []
     Session(model).run(picture(3, 4), progress=lambda done, rows: seen.append((done, rows)))
     assert seen == [(2, 6), (4, 6), (6, 6)]
 
 
-def test_an_interrupt_ends_the_run(model, monkeypatch):
+def test_an_interrupt_ends_the_run(model, backend, monkeypatch):
     monkeypatch.setattr(session_module, "BAND_BYTES", 1)
 
     def stop(done, rows):
@@ -109,7 +142,7 @@ def test_an_interrupt_ends_the_run(model, monkeypatch):
         (np.full((4, 4), 1.5, np.float32), "value range"),
     ],
 )
-def test_bad_arrays(model, image, message):
+def test_bad_arrays(model, backend, image, message):
     with pytest.raises(ShapeError, match=message):
         Session(model).run(image)
 
@@ -129,13 +162,13 @@ def test_open_model_takes_paths_and_names(model, tmp_path):
         open_model("edge_sr_nothing")
 
 
-def test_describe_says_what_runs(model):
+def test_describe_says_what_runs(model, reference):
     described = Session(template_matching_model(3), threads=2).describe()
-    assert described["backend"] == "NumPy reference"
+    assert described["backend"] == "NumPy reference (THINLENS_ISA=reference)"
     assert (described["halo_rows_above"], described["halo_rows_below"], described["threads"]) == (2, 2, 2)
 
 
-def test_denoisers_take_noise_that_leaves_the_range(model):
+def test_denoisers_take_noise_that_leaves_the_range(model, backend):
     noisy = picture(5, 5, dtype=np.float32) * 3 - 1
     with pytest.raises(ShapeError, match=r"within 0\.\.1"):
         Session(model).run(noisy)
@@ -145,7 +178,7 @@ def test_denoisers_take_noise_that_leaves_the_range(model):
         Session(dataclasses.replace(model, card=card)).run(noisy * 100)
 
 
-def test_absurd_weights_are_an_error_and_not_a_warning(model):
+def test_absurd_weights_are_an_error_and_not_a_warning(model, backend):
     model.tensors["filter.weight"][:] = 3e38
     model.tensors["filter.weight"][:8] *= -1
     with pytest.raises(ModelError, match="not a number"):
@@ -162,7 +195,9 @@ def model_of(plan, scale):
     [(plans.attention_plan(), 1), (plans.whole_image_plan(), 1), (plans.bands_plan(), 2), (plans.branches_plan(), 2)],
     ids=["attention", "whole_image", "bands", "branches"],
 )
-def test_every_kind_of_plan_is_read_back_and_runs_in_bands(plan, scale, tmp_path, monkeypatch):
+def test_every_kind_of_plan_is_read_back_and_runs_in_bands_of_the_reference(
+    plan, scale, reference, tmp_path, monkeypatch
+):
     write_model(tmp_path / "m.safetensors", model_of(plan, scale))
     session = open_model(tmp_path / "m.safetensors", threads=2)
     image = picture(31, 17, 3)
@@ -175,3 +210,49 @@ def test_every_kind_of_plan_is_read_back_and_runs_in_bands(plan, scale, tmp_path
 def test_describe_does_not_guess_what_depends_on_the_height():
     described = Session(model_of(plans.attention_plan(), 1)).describe()
     assert (described["halo_rows_above"], described["halo_rows_below"]) == (None, None)
+
+
+@pytest.mark.parametrize("isa", library.isa_names())
+def test_describe_names_the_instruction_set(model, monkeypatch, isa):
+    monkeypatch.setenv(library.VARIABLE, isa)
+    assert Session(model).describe()["backend"] == f"native engine, {isa}"
+
+
+def test_without_the_library_the_reference_runs_and_says_so_once(model, monkeypatch, caplog):
+    monkeypatch.setattr(library, "why_missing", lambda: "it is gone")
+    monkeypatch.setattr(native_module, "_said", set())
+    monkeypatch.delenv(library.VARIABLE, raising=False)
+    sessions = [Session(model), Session(model)]
+    assert [s.describe()["backend"] for s in sessions] == ["NumPy reference (it is gone)"] * 2
+    assert caplog.messages == ["thinlens: the slow NumPy reference runs: it is gone"]
+    assert sessions[0].run(picture(4, 5)).shape == (8, 10)
+
+
+def test_a_network_that_the_engine_does_not_take_runs_on_the_reference(model, native, monkeypatch, caplog):
+    monkeypatch.setattr("thinlens.runtime.compile.OTHERS", {})
+    monkeypatch.setattr("thinlens.runtime.compile.find_one_layer", lambda *_: None)
+    monkeypatch.setattr(native_module, "_said", set())
+    session = Session(model)
+    assert session.run(picture(4, 5)).shape == (8, 10)
+    reason = "node `shuffle`: the native engine has no op `pixel_shuffle`"
+    assert session.describe()["backend"] == f"NumPy reference ({reason})"
+    assert [reason in message for message in caplog.messages] == [True]
+
+
+def test_an_unknown_instruction_set_is_an_error(model, monkeypatch):
+    monkeypatch.setenv(library.VARIABLE, "mmx")
+    with pytest.raises(UnknownNameError, match="unknown instruction set `mmx`"):
+        Session(model)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_working_bytes_are_what_the_engine_takes(model, native, channels):
+    session, image = Session(model, threads=2), picture(300, 200, 0 if channels == 1 else channels)
+    expected = session.working_bytes(300, 200, channels=channels)
+    gc.collect()
+    library.engine().tl_allocated_reset()
+    before = library.engine().tl_allocated()
+    restored = session.run(image)
+    peak = library.engine().tl_allocated_peak() - before
+    copies = 3 if channels in (2, 4) else 1
+    assert peak <= expected - copies * image.nbytes - restored.nbytes < 2 * peak

@@ -16,6 +16,7 @@ from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
+from thinlens.cli.stream import stream
 from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 
@@ -24,6 +25,7 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (restore, "thinlens restore photo.jpg -o photo_x4.png --scale 4"),
     (models, "thinlens models"),
     (inspect, "thinlens inspect edge_sr_tm_k7_c4_x2 --width 1920"),
+    (stream, "thinlens stream edge_sr_tm_k7_c4_x2 --width 640 --format gray8 < rows.gray > rows_x2.gray"),
     (evaluate, "thinlens evaluate edge_sr_tm_k7_c4_x2 --data images/"),
     (networks, "thinlens networks"),
     (train, "thinlens train recipes/edge_sr_tm_k7_c4_x2.toml -o runs/tm --set loop.steps=200"),

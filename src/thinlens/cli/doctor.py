@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from thinlens.cli.options import Json
 from thinlens.cli.output import print_fields, print_json
 from thinlens.cli.verb import FAILED, line_of
+from thinlens.errors import UnknownNameError
 
 LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "rich")
 EXTRAS = {"train": ("torch", "lightning-fabric", "pytorch-optimizer"), "onnx": ("onnx", "onnxruntime")}
-BACKEND = "NumPy reference; native engine: not built in this version"
 
 
 def doctor(as_json: Json = False) -> int:
@@ -22,7 +22,7 @@ def doctor(as_json: Json = False) -> int:
         "platform": platform.platform(),
         **{name: _version(name) for name in LIBRARIES},
         "libvips": _libvips(),
-        "backend": BACKEND,
+        **_engine(),
         **{f"extra_{name}": _extra(name) for name in EXTRAS},
         "threads": _threads(),
         "cpu_features": _cpu_features(),
@@ -33,13 +33,14 @@ def doctor(as_json: Json = False) -> int:
         print_json(findings)
     else:
         _print(findings)
-    return FAILED if damaged else 0
+    return FAILED if damaged or str(findings["backend"]).startswith("none") else 0
 
 
 def _print(findings: dict[str, object]) -> None:
     text = {name: ", ".join(value) if isinstance(value, list) else value for name, value in findings.items()}
     text["models"] = f"{len(findings['models'])} shipped"  # type: ignore[arg-type]  # a list of names
-    text["damaged_models"] = text["damaged_models"] or "none"
+    for name in ("damaged_models", "instruction_sets"):
+        text[name] = text[name] or "none"
     print_fields((name.replace("_", " "), value) for name, value in text.items())
 
 
@@ -57,6 +58,26 @@ def _libvips() -> str:
     except (ImportError, OSError) as error:
         return f"missing ({line_of(error)}): pip install pyvips pyvips-binary"
     return ".".join(str(pyvips.version(part)) for part in range(3))
+
+
+def _engine() -> dict[str, object]:
+    """What computes, and which instruction sets the engine has for this processor."""
+    from thinlens.runtime import library
+
+    names, missing = library.isa_names(), library.why_missing()
+    try:
+        wanted = library.wanted_isa()
+    except UnknownNameError as error:
+        backend = f"none: {line_of(error)}"
+    else:
+        reason = f"{library.VARIABLE}={wanted}" if wanted == library.REFERENCE else missing
+        backend = f"NumPy reference ({reason})" if reason else f"native engine, {wanted or names[0]}"
+    path = library.find_library()
+    return {
+        "backend": backend,
+        "engine": missing or f"{path} (interface {library.INTERFACE})",
+        "instruction_sets": list(names),
+    }
 
 
 def _extra(name: str) -> str:

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from thinlens.cli.options import Json, Model
+from thinlens.cli.options import RAW_FORMATS, Json, Model, RawFormat
 from thinlens.cli.output import print_fields, print_json, print_line, print_table, to_bytes_text
-from thinlens.cli.verb import UsageError
+from thinlens.cli.verb import UsageError, line_of
+from thinlens.errors import ShapeError, UnsupportedOpError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
 
 Width = Annotated[int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="Of the image to restore, in pixels.")]
 Height = Annotated[
-    int | None, typer.Option(min=1, max=1 << 20, metavar="N", help="Of the same image; default: its width.")
+    int | None,
+    typer.Option(min=1, max=1 << 20, metavar="N", help="Of the same image; default: its width, unknown for rows."),
 ]
+Format = Annotated[RawFormat, typer.Option("--format", help="Of the same image.")]
 COLUMNS = ("node", "op", "inputs", ">channels", "tensors")
 
 
-def inspect(model: Model, width: Width = None, height: Height = None, as_json: Json = False) -> None:
-    """Show the ops of a model, its card and its size; with --width also context rows, delay and memory."""
+def inspect(
+    model: Model, width: Width = None, height: Height = None, format_: Format = "rgb24", as_json: Json = False
+) -> None:
+    """Show the ops of a model, its card and its size; with --width also context rows, delay and memory.
+
+    Halo, latency and buffers are those of the image row by row (`thinlens stream`), or the reason why that cannot be;
+    working bytes are those of a whole image.
+    """
     from thinlens.models import find_model
     from thinlens.runtime.session import open_model
 
@@ -31,7 +40,7 @@ def inspect(model: Model, width: Width = None, height: Height = None, as_json: J
         raise UsageError("`--height` goes with `--width`; give both, or the width alone")
     path = find_model(model)
     session = open_model(path)
-    needs = None if width is None else _needs(session, width, height or width)
+    needs = None if width is None else _needs(session, width, height, format_)
     if as_json:
         print_json(_record(session, path, needs))
     else:
@@ -40,19 +49,34 @@ def inspect(model: Model, width: Width = None, height: Height = None, as_json: J
         print_fields((name.replace("_", " "), value) for name, value in (needs or {}).items())
 
 
-def _needs(session: "Session", width: int, height: int) -> dict[str, object]:
+def _needs(session: "Session", width: int, height: int | None, format_: RawFormat) -> dict[str, object]:
     """What restoring an image of that size takes; the delay is in rows of the image before."""
-    from thinlens.model.graph import receptive_rows
-
-    above, below = receptive_rows(session.plan, session.card.scale, height)
+    channels, dtype = RAW_FORMATS[format_]
+    itemsize = 1 if dtype == "uint8" else 2
+    square = height or width
     return {
         "width": width,
-        "height": height,
-        "halo_rows_above": above,
-        "halo_rows_below": below,
-        "latency_rows": below,
-        "working_bytes": session.working_bytes(height, width),
+        "height": square,
+        "format": format_,
+        **_rows(session, width, height, format_),
+        "working_bytes": session.working_bytes(square, width, channels=channels, itemsize=itemsize),
         "threads": session.threads,
+    }
+
+
+def _rows(session: "Session", width: int, height: int | None, format_: RawFormat) -> dict[str, object]:
+    """What the image needs row by row, or why that cannot be."""
+    channels, dtype = RAW_FORMATS[format_]
+    try:
+        rows = session.rows(width, height, channels=channels, dtype=dtype)
+    except (ShapeError, UnsupportedOpError) as error:
+        return {"row_by_row": f"no: {line_of(error)}"}
+    return {
+        "row_by_row": "yes",
+        "halo_rows_above": rows.halo_rows_above,
+        "halo_rows_below": rows.halo_rows_below,
+        "latency_rows": rows.latency_rows,
+        "buffer_bytes": rows.buffer_bytes,
     }
 
 

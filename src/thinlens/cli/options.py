@@ -1,7 +1,7 @@
 """Options that mean the same in every verb."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,13 @@ Threads = Annotated[
     int | None,
     typer.Option("-j", "--threads", min=1, metavar="N", help="How many to use; default: all that the process may."),
 ]
+RawFormat = Literal["gray8", "gray16", "rgb24", "rgb48"]
+RAW_FORMATS: dict[RawFormat, tuple[int, str]] = {  # channels and dtype of a pixel; 16 bits little-endian
+    "gray8": (1, "uint8"),
+    "gray16": (1, "uint16"),
+    "rgb24": (3, "uint8"),
+    "rgb48": (3, "uint16"),
+}
 Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Replace existing outputs.")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Go into subfolders and keep their layout.")]
 

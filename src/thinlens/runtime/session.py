@@ -1,4 +1,8 @@
-"""A model, loaded and ready: whole images in and out, worked through in bands so that memory stays bounded."""
+"""A model, loaded and ready: whole images in and out, or row by row.
+
+The native engine runs it where there is one; else the NumPy reference does, in bands so that memory stays bounded.
+`Session.describe` says which, and why.
+"""
 
 import os
 from collections.abc import Callable
@@ -17,8 +21,14 @@ from thinlens.model.graph import depends_on_height, receptive_rows
 from thinlens.model.plan import Plan
 from thinlens.models import find_model
 from thinlens.runtime.bands import NOISY, UNIT, BandRestorer, check_image
+from thinlens.runtime.compile import ImageKind
+from thinlens.runtime.engine import NativePlan
+from thinlens.runtime.library import Request
+from thinlens.runtime.native import NativeModel, kind_of_image, prepared
+from thinlens.runtime.row_session import RowSession, open_rows
 
 BAND_BYTES = 48 << 20  # of intermediate values a thread: some megabytes more than the last-level cache pays nothing
+DTYPES = {1: "uint8", 2: "uint16", 4: "float32"}  # by bytes of a value
 Progress = Callable[[int, int], None]
 
 
@@ -30,7 +40,7 @@ def open_model(name_or_path: str | Path, *, threads: int | None = None) -> "Sess
         threads: how many to use; None: as many as the process may.
 
     Raises:
-        UnknownNameError: if no shipped model has that name.
+        UnknownNameError: if no shipped model has that name, or `THINLENS_ISA` names no instruction set that is here.
         ModelError: if the file is missing, damaged or does not match its plan.
     """
     return Session(read_model(find_model(name_or_path)), threads=threads)
@@ -45,6 +55,7 @@ class Session:
 
     Raises:
         ShapeError: if ``threads`` is below 1.
+        UnknownNameError: if `THINLENS_ISA` names no instruction set that is here.
     """
 
     def __init__(self, model: Model, *, threads: int | None = None) -> None:
@@ -54,6 +65,7 @@ class Session:
         self.plan: Plan = model.plan
         self.threads = threads or usable_cpus()
         self._tensors = model.tensors
+        self._native = NativeModel(model.plan, model.tensors, model.card.scale)
 
     def run(self, image: npt.NDArray[Any], *, progress: Progress | None = None) -> npt.NDArray[Any]:
         """Restore an image.
@@ -70,7 +82,40 @@ class Session:
             ShapeError: on another shape, dtype or value range.
             ModelError: if the network's weights are so large that its result is not a number.
         """
-        check_image(image, NOISY if self.card.task == "denoise" else UNIT)
+        check_image(image, self._floats)
+        native = self._native.find(kind_of_image(image))
+        if native is None:
+            return self._run_reference(image, progress)
+        height, width = self.plan.sizes((image.shape[0], image.shape[1]))[self.plan.outputs["image"]]
+        restored = np.empty((height, width, *image.shape[2:]), image.dtype)
+        native.run(prepared(image), restored, self.threads, progress)
+        return restored
+
+    def rows(
+        self, width: int, height: int | None = None, *, channels: int = 3, dtype: npt.DTypeLike = "uint8"
+    ) -> RowSession:
+        """A session that takes an image row by row, in memory that grows with the width alone.
+
+        What comes out equals the rows that `run` makes, bit for bit.
+
+        Args:
+            width: of the image.
+            height: of the image; None: not known before its end.
+            channels: 1 (gray) or 3 (RGB).
+            dtype: uint8, uint16, or float32 in 0..1.
+
+        Raises:
+            ShapeError: if one of these is not as above, or the network must know the height and it is not given.
+            UnsupportedOpError: if the network needs the whole image, or there is no native engine.
+        """
+        return open_rows(self._native, (width, height), ImageKind(channels, np.dtype(dtype).name), self._floats)
+
+    @property
+    def _floats(self) -> tuple[float, float]:
+        """The range of float32 pixels."""
+        return NOISY if self.card.task == "denoise" else UNIT
+
+    def _run_reference(self, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
         bands = BandRestorer(self.plan, self._tensors, self.card.scale, image)
         restored = np.empty(bands.shape, image.dtype)
         step = self.band_rows(bands.width)
@@ -94,25 +139,39 @@ class Session:
         return restored
 
     def band_rows(self, width: int) -> int:
-        """Output rows that are worked on at a time, for an input of ``width``."""
+        """Output rows that the reference works on at a time, for an input of ``width``."""
         return max(1, BAND_BYTES // self._row_bytes(width)) * self.card.scale
 
     def working_bytes(self, height: int, width: int, *, channels: int = 3, itemsize: int = 1) -> int:
-        """Estimated peak of a run: input, output, and the intermediate values of one band a thread."""
-        pixels = height * width * (1 + self.card.scale**2) * channels * itemsize
-        rows = min(self.band_rows(width), height * self.card.scale) // self.card.scale
-        return pixels + self.threads * rows * self._row_bytes(width)
+        """Peak of a run: input, output, and what lies between, exactly for the native engine, else estimated.
+
+        Raises:
+            ShapeError: if the network takes no image of that size.
+        """
+        pixels = height * width * channels * itemsize
+        images = pixels * (3 if channels in (2, 4) else 1)  # colour is filled in under transparent pixels, in a copy
+        native = self._native.find(ImageKind(channels, DTYPES[itemsize]))
+        if native is not None:
+            between = native.weight_bytes + native.run_bytes(Request(width, height, 0, 0), self.threads)
+        else:
+            rows = min(self.band_rows(width), height * self.card.scale) // self.card.scale
+            between = self.threads * rows * self._row_bytes(width)
+        return images + pixels * self.card.scale**2 + between
 
     def describe(self) -> dict[str, object]:
         """What runs, and how: for people and records. Halo rows are None where they depend on the image's height."""
         above, below = (None, None) if depends_on_height(self.plan) else receptive_rows(self.plan, self.card.scale)
         return {
             "model": self.card.name,
-            "backend": "NumPy reference",
+            "backend": self._backend(),
             "threads": self.threads,
             "halo_rows_above": above,
             "halo_rows_below": below,
         }
+
+    def _backend(self) -> str:
+        native: NativePlan | None = self._native.find(ImageKind(3, "uint8"))
+        return f"NumPy reference ({self._native.reason})" if native is None else f"native engine, {native.isa}"
 
     def _row_bytes(self, width: int) -> int:
         """Bytes of all values behind one input row; each is held about twice, as a copy for the next op."""

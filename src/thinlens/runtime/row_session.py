@@ -1,0 +1,187 @@
+"""Row by row: rows of an image go in, restored rows come out as soon as they can, and nothing else is kept.
+
+The native engine does it; there is no other way to it, since the NumPy reference works on parts of whole images.
+"""
+
+import hashlib
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thinlens.errors import ShapeError, UnsupportedOpError
+from thinlens.runtime.compile import ImageKind
+from thinlens.runtime.engine import NativePlan
+from thinlens.runtime.library import Request
+from thinlens.runtime.native import NativeModel
+
+Rows = npt.NDArray[Any]
+Size = tuple[int, int | None]  # width, height if it is known
+
+MAX_SIDE = 1 << 30
+DTYPES = ("uint8", "uint16", "float32")
+STATE = struct.Struct("<8s16sQQ?7x")  # magic, what it belongs to, rows in, rows out, ended
+MAGIC = b"TLROWS01"
+
+
+class RowSession:
+    """One image on its way through a network. For one thread at a time; `Session.rows` opens it.
+
+    Args:
+        plan: the network, loaded.
+        size: width and height of the image; height None: not known before `flush`.
+        kind: of the image, 1 or 3 channels.
+        floats: the range of float32 pixels.
+        identity: what tells this network from others, 16 bytes.
+
+    Raises:
+        ShapeError: if the network takes no image of that size.
+        MemoryError: if the buffers cannot be had.
+    """
+
+    def __init__(
+        self, plan: NativePlan, size: Size, kind: ImageKind, floats: tuple[float, float], identity: bytes
+    ) -> None:
+        self._size, self._kind, self._floats = size, kind, floats
+        self._identity = hashlib.sha256(identity + repr((size, kind)).encode()).digest()[:16]
+        request = Request(size[0], size[1] or 0, 0, 0)
+        self._schedule = plan.schedule(request)
+        self._native = plan.open(request)
+        self._pushed = self._made = 0
+        self._ended = False
+
+    @property
+    def halo_rows(self) -> int:
+        """Rows above or below an output row's own, the farther of the two, that it depends on."""
+        return max(self.halo_rows_above, self.halo_rows_below)
+
+    @property
+    def halo_rows_above(self) -> int:
+        """Input rows above an output row's own that it depends on."""
+        return self._schedule.halo_above
+
+    @property
+    def halo_rows_below(self) -> int:
+        """Input rows below an output row's own that it depends on."""
+        return self._schedule.halo_below
+
+    @property
+    def latency_rows(self) -> int:
+        """Input rows that must be pushed beyond an output row's own before it comes out."""
+        return self._schedule.latency_rows
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of all buffers, whatever the height."""
+        return self._schedule.buffer_bytes
+
+    @property
+    def out_width(self) -> int:
+        """Width of the rows that come out."""
+        return self._schedule.out_width
+
+    def push(self, rows: Rows) -> Rows:
+        """Push the image's next rows.
+
+        Args:
+            rows: ``n W`` or ``n W 3``, of the session's dtype; as many as there are, none too.
+
+        Returns:
+            The output rows that are ready, ``m W'`` or ``m W' 3``; often more or fewer than ``scale n``, maybe none.
+
+        Raises:
+            ShapeError: on another shape, dtype or value range, on more rows than the height, and after `flush`.
+            ModelError: if the network's result is not a number.
+        """
+        self._check_open()
+        self._check(rows)
+        out = self._room(self._native.ready(len(rows)))
+        if len(rows):
+            self._count(len(rows), self._native.push(np.ascontiguousarray(rows), out))
+        return out
+
+    def flush(self) -> Rows:
+        """End the image and return its last rows; as `push`.
+
+        Raises:
+            ShapeError: if fewer rows than the height were pushed, or none, and after another `flush`.
+            ModelError: if the network's result is not a number.
+        """
+        self._check_open()
+        height = self._size[1] or max(1, self._pushed)
+        if self._pushed != height:
+            raise ShapeError(f"flush: got {self._pushed} rows; accepted: {height}, or more if no height was given")
+        out = self._room(self._native.ready(0, flush=True))
+        self._count(0, self._native.flush(out))
+        self._ended = True
+        return out
+
+    def save(self) -> bytes:
+        """Everything between two pushes: `load` of a session opened alike goes on from here."""
+        return STATE.pack(MAGIC, self._identity, self._pushed, self._made, self._ended) + self._native.save()
+
+    def load(self, state: bytes) -> None:
+        """Go on where another session was.
+
+        Args:
+            state: from `save` of a session of the same model, size, channels, dtype and instruction set.
+
+        Raises:
+            ShapeError: if it is from another, or damaged.
+        """
+        if len(state) < STATE.size or not state.startswith(MAGIC):
+            raise ShapeError(f"load: got {len(state)} bytes that are no saved state; accepted: what `save` returned")
+        _, identity, pushed, made, ended = STATE.unpack_from(state)
+        if identity != self._identity:
+            raise ShapeError(
+                "load: the state is of another session; accepted: one of the same model, size, channels and dtype"
+            )
+        self._native.load(state[STATE.size :])
+        self._pushed, self._made, self._ended = pushed, made, ended
+
+    def _count(self, pushed: int, made: int) -> None:
+        self._pushed += pushed
+        self._made += made
+
+    def _room(self, count: int) -> Rows:
+        """An empty array for so many output rows."""
+        return np.empty(self._shape(count, self.out_width), self._kind.dtype)
+
+    def _shape(self, count: int, width: int) -> tuple[int, ...]:
+        return (count, width) if self._kind.channels == 1 else (count, width, self._kind.channels)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise ShapeError("the image has ended with `flush`; open new rows for another image")
+
+    def _check(self, rows: Rows) -> None:
+        shape = self._shape(len(rows) if rows.ndim else 0, self._size[0])
+        if rows.shape != shape or rows.dtype != np.dtype(self._kind.dtype):
+            wanted = " x ".join(map(str, ("n", *shape[1:])))
+            raise ShapeError(f"rows: got shape {rows.shape}, {rows.dtype}; accepted {wanted}, {self._kind.dtype}")
+        height = self._size[1]
+        if height is not None and self._pushed + len(rows) > height:
+            raise ShapeError(f"rows: got {len(rows)} after {self._pushed}; accepted: {height} in all, the height")
+        low, high = self._floats
+        if rows.dtype == np.float32 and rows.size and not (rows.min() >= low and rows.max() <= high):  # NaN fails both
+            raise ShapeError(f"rows: value range: float32 pixels must be finite and within {low:g}..{high:g}")
+
+
+def open_rows(model: NativeModel, size: Size, kind: ImageKind, floats: tuple[float, float]) -> RowSession:
+    """Open a row session; see `Session.rows`."""
+    width, height = size
+    for name, side in (("width", width), ("height", 1 if height is None else height)):
+        if not 1 <= side <= MAX_SIDE:
+            raise ShapeError(f"{name}: got {side}; accepted: 1 to {MAX_SIDE}")
+    if kind.channels not in (1, 3) or kind.dtype not in DTYPES:
+        found = f"{kind.channels} channels of {kind.dtype}"
+        raise ShapeError(
+            f"rows: got {found}; accepted: 1 or 3 channels of {', '.join(DTYPES)}; alpha needs whole images, `run`"
+        )
+    if (whole := model.whole_image_op()) is not None:
+        raise UnsupportedOpError(f"{whole} needs the whole image before its first row; use `run`, or another model")
+    if model.reason is not None:
+        raise UnsupportedOpError(f"rows one by one need the native engine: {model.reason}")
+    plan, compiled = model.load(kind)
+    return RowSession(plan, size, kind, floats, hashlib.sha256(compiled.data + plan.isa.encode()).digest())
