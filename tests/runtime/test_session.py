@@ -190,14 +190,17 @@ def model_of(plan, scale):
     return Model({"main": plan}, plans.tensors_of(plan), card)
 
 
-@pytest.mark.parametrize(
-    ("plan", "scale"),
-    [(plans.attention_plan(), 1), (plans.whole_image_plan(), 1), (plans.bands_plan(), 2), (plans.branches_plan(), 2)],
-    ids=["attention", "whole_image", "bands", "branches"],
-)
-def test_every_kind_of_plan_is_read_back_and_runs_in_bands_of_the_reference(
-    plan, scale, reference, tmp_path, monkeypatch
-):
+KINDS_OF_PLAN = {
+    "attention": (plans.attention_plan(), 1),
+    "bands": (plans.bands_plan(), 2),
+    "branches": (plans.branches_plan(), 2),
+    "whole_image": (plans.whole_image_plan(), 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PLAN)
+def test_every_kind_of_plan_is_read_back_and_runs_in_bands_of_the_reference(kind, reference, tmp_path, monkeypatch):
+    plan, scale = KINDS_OF_PLAN[kind]
     write_model(tmp_path / "m.safetensors", model_of(plan, scale))
     session = open_model(tmp_path / "m.safetensors", threads=2)
     image = picture(31, 17, 3)
@@ -205,6 +208,17 @@ def test_every_kind_of_plan_is_read_back_and_runs_in_bands_of_the_reference(
     assert whole.shape == (31 * scale, 17 * scale, 3)
     monkeypatch.setattr(session_module, "BAND_BYTES", 1)
     assert np.array_equal(session.run(image), whole)
+
+
+@pytest.mark.parametrize("size", [(15, 15), (31, 17), (64, 33)], ids=str)
+@pytest.mark.parametrize("kind", KINDS_OF_PLAN)
+def test_every_kind_of_plan_gives_the_same_in_the_engine(kind, size, native, monkeypatch):
+    model, image = model_of(*KINDS_OF_PLAN[kind]), picture(*size, dtype=np.float32)
+    session = Session(model, threads=2)
+    assert str(session.describe()["backend"]).startswith("native engine")
+    by_engine = session.run(image)
+    monkeypatch.setenv(library.VARIABLE, library.REFERENCE)
+    assert np.abs(Session(model).run(image) - by_engine).max() < 1e-5
 
 
 def test_describe_does_not_guess_what_depends_on_the_height():
