@@ -15,6 +15,11 @@ def plan_of(*rows, input_channels=1):
     return Plan(input_channels=input_channels, nodes=nodes, outputs={"image": nodes[-1].name})
 
 
+def rows_of(plan, source="input"):
+    """The rows of a plan, to be put into another: it then reads ``source``."""
+    return [(n.name, n.op, " ".join(source if i == "input" else i for i in n.inputs)) for n in plan.nodes]
+
+
 def tensors_of(plan, seed=0):
     """Random tensors for a plan."""
     rng = np.random.default_rng(seed)

@@ -6,9 +6,13 @@ import onnxruntime
 import pytest
 import torch
 
+from tests import plans
 from tests.conftest import template_matching_model
 from tests.contract.test_parity import NETWORKS
-from thinlens.export.onnx import RULES, to_onnx
+from thinlens.errors import UnsupportedOpError
+from thinlens.export.onnx import to_onnx
+from thinlens.export.onnx_rules import RULES
+from thinlens.model import ops
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model
 from thinlens.model.ops import OPS
@@ -67,3 +71,130 @@ def test_sizes_are_free_and_facts_are_kept():
 
 def test_the_same_model_gives_the_same_bytes():
     assert to_onnx(template_matching_model()) == to_onnx(template_matching_model())
+
+
+# Name -> rows of a plan that ends at the image's own size or twice as large.
+FAMILIES = {
+    "affine": [
+        ("head", plans.conv((1, 3)), "input"),
+        ("both", ops.Affine(channels=3), "head"),
+        ("bias", ops.Affine(channels=3, weight=False), "both"),
+        ("scaled", ops.Affine(channels=3, bias=False), "bias"),
+        ("max", ops.ChannelMax(), "scaled"),
+    ],
+    "activations": [
+        ("a", ops.Add(a=4.0, b=-6.0), "input input"),
+        ("relu", ops.Relu(), "a"),
+        ("leaky", ops.LeakyRelu(slope=-0.5), "a"),
+        ("clamp", ops.Clamp(low=-0.5, high=0.25), "a"),
+        ("all", ops.Concat(count=3), "relu leaky clamp"),
+        ("mix", plans.conv((3, 1)), "all"),
+    ],
+    "broadcast": [
+        ("head", plans.conv((1, 3)), "input"),
+        ("mean", ops.GlobalMean(), "head"),
+        ("std", ops.GlobalStd(), "head"),
+        ("a", ops.Multiply(), "head mean"),
+        ("b", ops.Add(a=2.0), "std a"),
+        ("c", ops.Multiply(), "b input"),
+        ("d", ops.ChannelMax(), "c"),
+    ],
+    "channels": [
+        ("head", plans.conv((1, 4)), "input"),
+        ("gather", ops.ChannelGather(channels=(3, 3, 0, 2)), "head"),
+        ("up", ops.PixelShuffle(scale=2), "gather"),
+        ("conv", plans.conv((1, 2)), "up"),
+        ("down", ops.PixelUnshuffle(scale=2), "conv"),
+        ("gather2", ops.ChannelGather(channels=(1, 6, 0, 5)), "down"),
+        ("image", ops.PixelShuffle(scale=2), "gather2"),
+    ],
+    "pool": [
+        ("wide", ops.Pad(top=4, bottom=4, left=4, right=4), "input"),
+        ("a", ops.MaxPool(kernel=(3, 5), stride=2, padding=(1, 2)), "wide"),
+        ("up", ops.Resize(mode="nearest"), "a input"),
+        ("b", ops.MaxPool(kernel=(3, 3), padding=(1, 1)), "up"),
+    ],
+    "pad_and_crop": [
+        ("a", ops.Pad(top=1, right=3, mode="edge"), "input"),
+        ("b", ops.Pad(bottom=2, left=1), "a"),
+        ("c", ops.Crop(top=1, left=1), "b"),
+        ("d", ops.Crop(bottom=2, right=3), "c"),
+    ],
+    "attention": [
+        ("wide", ops.Pad(top=14, bottom=14, left=14, right=14), "input"),
+        *plans.rows_of(plans.attention_plan(), "wide"),
+        ("cut", ops.Crop(top=14, bottom=14, left=14, right=14), "tail"),
+    ],
+    **{
+        f"resize_{mode}_{border}_x2": [
+            ("up", ops.Resize(mode=mode, factor=2, coefficient=-0.5, border=border), "input")
+        ]
+        for mode in ("nearest", "bilinear", "bicubic")
+        for border in ("edge", "symmetric")
+    },
+    **{
+        f"resize_{mode}_to_a_size": [
+            ("a", ops.Resize(mode="nearest", factor=3), "input"),
+            ("b", plans.conv((1, 2)), "a"),
+            ("c", ops.Crop(bottom=2, right=2), "b"),
+            ("d", ops.Resize(mode=mode), "c input"),
+            ("e", ops.ChannelMax(), "d"),
+        ]
+        for mode in ("nearest", "bilinear", "bicubic")
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_op_agrees_at_odd_sizes(name):
+    check_against_reference(plans.plan_of(*FAMILIES[name]), ODD_SIZES)
+
+
+def test_mirrored_padding_agrees_wherever_onnx_defines_it():
+    plan = plans.plan_of(
+        ("a", plans.conv((1, 2), kernel=5, pad_mode="mirror"), "input"),
+        ("b", ops.Pad(top=3, left=1, mode="mirror"), "a"),
+        ("c", ops.Crop(bottom=3, right=1), "b"),
+        ("d", ops.ChannelMax(), "c"),
+    )
+    check_against_reference(plan, [(4, 7), (9, 5), (33, 17), (21, 40), (5, 4)])
+
+
+def check_against_reference(plan, sizes):
+    model = plan_model(plan)
+    session = session_of(to_onnx(model))
+    for height, width in sizes:
+        lq = np.random.default_rng(height).random((1, height, width), np.float32)
+        (restored,) = session.run(["image"], {"input": lq[None]})
+        rows = (0, plan.sizes((height, width))[plan.outputs["image"]][0])
+        expected = run_rows(plan, model.tensors, (0, lq), (height, width), rows)
+        assert restored.shape == (1, *expected.shape)
+        assert np.abs(restored[0] - expected).max() < 1e-4
+
+
+def plan_model(plan):
+    card = template_matching_model().card
+    return Model({"main": plan}, plans.tensors_of(plan), card)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (plans.rows_of(plans.bands_plan()), r"node `bands` \(bands\): ONNX sees no image as bands"),
+        (
+            [("x", ops.Resize(mode="bicubic", border="symmetric"), "input input")],
+            r"node `x` \(resize\): ONNX has no symmetric border",
+        ),
+    ],
+    ids=["bands", "symmetric"],
+)
+def test_what_onnx_cannot_say_is_refused_by_name(rows, message):
+    with pytest.raises(UnsupportedOpError, match=message):
+        to_onnx(plan_model(plans.plan_of(*rows)))
+
+
+def test_every_op_is_tried():
+    rows = [row for family in FAMILIES.values() for row in family]
+    tried = {type(op) for _, op, _ in rows} | {ops.Bands, ops.Unbands}
+    in_networks = {ops.ConvTranspose2d, ops.PRelu, ops.Tanh, ops.ChannelSlice, ops.SoftmaxSum}
+    assert tried | in_networks == set(OPS)

@@ -1,0 +1,15 @@
+#define THINLENS_USE_AVX512
+#include "kernels_impl.h"
+
+namespace {
+const thinlens::EdgeSrKernels &thinlens_edge_sr() { return thinlens::edge_sr_kernels_avx512(); }
+}  // namespace
+
+namespace thinlens {
+
+const Kernels &kernels_avx512() {
+    static const Kernels kernels{"avx512", run_task, absorb_sums, edge_sr_kernels_avx512};
+    return kernels;
+}
+
+}  // namespace thinlens

@@ -1,0 +1,15 @@
+#define THINLENS_USE_NEON
+#include "kernels_impl.h"
+
+namespace {
+const thinlens::EdgeSrKernels &thinlens_edge_sr() { return thinlens::edge_sr_kernels_neon(); }
+}  // namespace
+
+namespace thinlens {
+
+const Kernels &kernels_neon() {
+    static const Kernels kernels{"neon", run_task, absorb_sums, edge_sr_kernels_neon};
+    return kernels;
+}
+
+}  // namespace thinlens

@@ -1,0 +1,15 @@
+#define THINLENS_USE_SCALAR
+#include "kernels_impl.h"
+
+namespace {
+const thinlens::EdgeSrKernels &thinlens_edge_sr() { return thinlens::edge_sr_kernels_scalar(); }
+}  // namespace
+
+namespace thinlens {
+
+const Kernels &kernels_scalar() {
+    static const Kernels kernels{"scalar", run_task, absorb_sums, edge_sr_kernels_scalar};
+    return kernels;
+}
+
+}  // namespace thinlens

@@ -1,0 +1,278 @@
+// Before any pixel moves: which rows each op makes, how many of them its ring must hold, and where in one block of memory all lies.
+#include "layout.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace thinlens {
+namespace {
+
+struct TooLarge {};
+
+int64_t times(int64_t a, int64_t b) {
+    if (b > 0 && a > MAX_BYTES / b) throw TooLarge{};
+    return a * b;
+}
+
+int64_t plus(int64_t a, int64_t b) {
+    if (a > MAX_BYTES - b) throw TooLarge{};
+    return a + b;
+}
+
+int64_t take(int64_t &end, int64_t bytes) {
+    const int64_t at = end;
+    end = plus(end, round_up(bytes, 64));
+    return at;
+}
+
+// Rows of all inputs that one task points at.
+int64_t task_rows(const Op &op) {
+    switch (op.kind) {
+        case CONV2D:
+        case MAX_POOL:
+        case EDGE_SR: return op.kh;
+        case CONV_TRANSPOSE2D: return op.kh / op.stride + 2;
+        case PIXEL_UNSHUFFLE: return op.scale;
+        case RESIZE: return 4;
+        default: return int64_t(op.inputs.size());
+    }
+}
+
+// Counts rows that rings hold, and how far the output lags behind the input.
+class Counter : public Stepper {
+public:
+    Counter(Layout &layout) : Stepper(layout), own_(layout) {}
+
+protected:
+    void produce(int node, int64_t y) override {
+        const Plan &plan = *own_.plan;
+        const int64_t made = y + plan.ops[node].group();
+        const auto &readers = plan.values[node + 1].readers;
+        if (readers.empty()) return lag(y);
+        int64_t keep = made;
+        for (int reader : readers) keep = std::min(keep, kept_by(reader, node + 1));
+        keep = std::max(keep, own_.nodes[node].start);
+        own_.nodes[node].capacity = std::max(own_.nodes[node].capacity, made - keep);
+    }
+
+private:
+    int64_t kept_by(int reader, int value) const {
+        const Op &op = own_.plan->ops[reader];
+        if (progress_[reader].next >= own_.stop(reader)) return ENDLESS * 2;
+        if (op.absorbs()) return progress_[reader].absorbed;
+        int64_t keep = ENDLESS * 2;
+        for (size_t j = 0; j < op.inputs.size(); ++j)
+            if (op.inputs[j] == value) keep = std::min(keep, View(*own_.plan, reader, int(j), own_.sizes).keep(progress_[reader].next));
+        return keep;
+    }
+    void lag(int64_t y) {
+        const Size &in = own_.known_sizes[0], &out = own_.known_sizes[own_.count()];
+        own_.latency = std::max(own_.latency, available_ - 1 - y * in.height / out.height);
+    }
+    Layout &own_;
+};
+
+void begin(const Layout &layout) {
+    for (int i = 0; i < layout.count(); ++i) layout.trial[i] = {layout.nodes[i].start, layout.nodes[i].in_start};
+}
+
+// Rows of all values behind the output rows of the request.
+void choose_rows(Layout &layout) {
+    const Plan &plan = *layout.plan;
+    const int count = layout.count();
+    const tl_request &request = layout.request;
+    std::vector<Rows> wanted(count + 1, Rows{ENDLESS, 0});
+    const bool all = request.first_row == 0 && (request.stop_row == 0 || request.stop_row == layout.sizes[count].height);
+    wanted[count] = all ? Rows{0, ENDLESS} : Rows{request.first_row, request.stop_row};
+    for (int i = count - 1; i >= 0; --i) {
+        Rows made = all ? Rows{0, ENDLESS} : wanted[i + 1].first < wanted[i + 1].stop ? wanted[i + 1] : Rows{0, 0};
+        const int group = plan.ops[i].group();
+        made.first = made.first / group * group, made.stop = round_up(made.stop, group);
+        layout.nodes[i].start = made.first, layout.nodes[i].stop = made.stop, layout.nodes[i].in_start = 0;
+        if (all || made.first >= made.stop) continue;
+        for (size_t j = 0; j < plan.ops[i].inputs.size(); ++j) {
+            const View view(plan, i, int(j), layout.sizes);
+            Rows &rows = wanted[plan.ops[i].inputs[j]];
+            const int64_t first = view.keep(made.first), stop = std::max(view.ready(made.first), view.ready(made.stop - 1));
+            if (first >= stop) continue;
+            rows.first = std::min(rows.first, first), rows.stop = std::max(rows.stop, stop);
+            if (plan.ops[i].absorbs()) layout.nodes[i].in_start = first;
+        }
+    }
+    if (wanted[0].first >= wanted[0].stop) wanted[0] = {0, 1};  // rows of padding alone: the push of some row lets them come
+    layout.in_first = all ? 0 : wanted[0].first;
+    layout.in_stop = all ? layout.sizes[0].height : wanted[0].stop;
+}
+
+// With a known height: run the program over it. Else over one image of each remainder of the period, its end unknown until it comes.
+tl_status size_rings(Layout &layout, std::string &message) {
+    const Plan &plan = *layout.plan;
+    // A value of which only the size matters is made nevertheless.
+    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].capacity = plan.ops[i].group();
+    if (layout.request.height > 0) {
+        begin(layout);
+        Counter counter(layout);
+        for (int64_t row = layout.in_first; row < layout.in_stop; ++row) counter.advance(layout.trial, row + 1);
+        return TL_OK;
+    }
+    const int64_t base = settled(plan), turn = period(plan);
+    for (int64_t height = base; height < base + turn; ++height) {
+        std::string refused;  // no image has such a height: nothing to provide for
+        if (!value_sizes(plan, layout.request.width, height, layout.known_sizes, refused)) continue;
+        begin(layout);
+        Counter counter(layout);
+        for (int64_t row = 0; row < height; ++row) counter.advance(layout.trial, row + 1);
+        Size *endless = layout.sizes;
+        layout.sizes = layout.known_sizes;
+        counter.advance(layout.trial, height);
+        layout.sizes = endless;
+    }
+    return value_sizes(plan, layout.request.width, base, layout.known_sizes, message) ? TL_OK : TL_BAD_SIZE;
+}
+
+void place(Layout &layout) {
+    const Plan &plan = *layout.plan;
+    int64_t end = 0, scratch = 0, zeros = 0, spare = 0;
+    for (int i = 0; i < layout.count(); ++i) {
+        Node &node = layout.nodes[i];
+        const Op &op = plan.ops[i];
+        const Value &value = plan.values[i + 1];
+        const int64_t width = layout.sizes[i + 1].width, in_width = layout.sizes[op.inputs[0]].width;
+        node.plane = round_up(width, TILE);
+        if (value.channels > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
+        node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.channels);
+        if (value.type != RAW_OUT) node.ring = take(end, times(node.row_bytes, node.capacity));
+        if (op.kind == EDGE_SR) {
+            node.line_bytes = round_up(int64_t(op.edge_sr.line_bytes(in_width)), 64);
+            node.own = take(end, times(node.line_bytes, op.kh + 1));  // the last one is for rows of zeros
+        } else if (op.absorbs()) {
+            node.own = take(end, int64_t(value.channels) * 16);
+        }
+        scratch = std::max(scratch, scratch_bytes(op, plan.values[op.inputs[0]].channels, in_width, width));
+        if (op.kind == CONV2D || op.kind == CONV_TRANSPOSE2D) {
+            const int64_t stride = op.kind == CONV2D ? op.stride : 1, run = round_up(((TILE - 1) * stride + op.kw) / stride + 1, 16);
+            zeros = std::max(zeros, (stride * run + TILE + 256) * 4);
+        }
+        if (value.type == RAW_OUT) spare = times(width, int64_t(value.channels) * pixel_bytes(plan.output_type));
+    }
+    layout.ring_bytes = end;
+    layout.zeros = take(end, zeros), layout.scratch = take(end, scratch), layout.spare = take(end, spare);
+    layout.memory_bytes = end;
+}
+
+tl_status check_request(const Plan &plan, const tl_request &request, std::string &message) {
+    if (request.width < 1 || request.width > MAX_SIDE || request.height < 0 || request.height > MAX_SIDE) {
+        message = "size " + std::to_string(request.width) + "x" + std::to_string(request.height) + "; accepted: sides of 1 to " +
+                  std::to_string(MAX_SIDE);
+        return TL_BAD_SIZE;
+    }
+    if (request.height == 0 && (plan.needs_height() || settled(plan) == 0)) {
+        message = "the height must be known before the first row";
+        return TL_NEEDS_HEIGHT;
+    }
+    return TL_OK;
+}
+
+tl_status check_rows(const Layout &layout, std::string &message) {
+    const tl_request &request = layout.request;
+    const bool all = request.first_row == 0 && request.stop_row == 0;
+    if (all || (request.height > 0 && request.first_row >= 0 && request.first_row < request.stop_row &&
+                request.stop_row <= layout.sizes[layout.count()].height))
+        return TL_OK;
+    message = "rows [" + std::to_string(request.first_row) + ", " + std::to_string(request.stop_row) + "); accepted: rows of the result";
+    return TL_BAD_ARGUMENT;
+}
+
+template <class T>
+T *array(char *&at, int64_t count) {
+    T *first = reinterpret_cast<T *>(at);
+    at += round_up(count * int64_t(sizeof(T)), 64);
+    return first;
+}
+
+int64_t most_task_rows(const Plan &plan) {
+    int64_t most = 1;
+    for (const Op &op : plan.ops) most = std::max(most, task_rows(op));
+    return most;
+}
+
+}  // namespace
+
+int64_t tables_bytes(const Plan &plan) {
+    const int64_t count = int64_t(plan.ops.size());
+    const auto padded = [](int64_t n, size_t size) { return round_up(n * int64_t(size), 64); };
+    return 2 * padded(count + 1, sizeof(Size)) + padded(count, sizeof(Node)) + 2 * padded(count, sizeof(Progress)) +
+           padded(most_task_rows(plan), sizeof(const float *));
+}
+
+tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Layout &layout, std::string &message) {
+    layout = Layout{};
+    layout.plan = &plan, layout.request = request;
+    const int64_t count = layout.count();
+    layout.sizes = array<Size>(tables, count + 1), layout.known_sizes = array<Size>(tables, count + 1);
+    layout.nodes = array<Node>(tables, count);
+    layout.progress = array<Progress>(tables, count), layout.trial = array<Progress>(tables, count);
+    layout.rows = array<const float *>(tables, most_task_rows(plan));
+    if (tl_status status = check_request(plan, request, message)) return status;
+    const int64_t height = request.height > 0 ? request.height : settled(plan);
+    if (!value_sizes(plan, request.width, height, layout.known_sizes, message)) return TL_BAD_SIZE;
+    if (!value_sizes(plan, request.width, request.height > 0 ? height : ENDLESS, layout.sizes, message)) return TL_BAD_SIZE;
+    if (tl_status status = check_rows(layout, message)) return status;
+    choose_rows(layout);
+    if (tl_status status = size_rings(layout, message)) return status;
+    try {
+        place(layout);
+    } catch (const TooLarge &) {
+        message = "the session would need more than " + std::to_string(MAX_BYTES) + " bytes";
+        return TL_NO_MEMORY;
+    }
+    return TL_OK;
+}
+
+int64_t settled(const Plan &plan) {
+    int64_t reach = 32;
+    const int64_t turn = period(plan);
+    for (const Op &op : plan.ops) reach += op.kh + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
+    const int64_t rows = round_up(2 * reach * std::min<int64_t>(turn, 64) + 2 * turn, turn);
+    return turn > 256 || rows > (1 << 17) ? 0 : rows;
+}
+
+void halo(const Plan &plan, const tl_request &request, const Layout &layout, int64_t &above, int64_t &below) {
+    above = below = 0;
+    if (plan.whole_image_node() >= 0) {
+        above = below = -1;
+        return;
+    }
+    const int count = layout.count();
+    const Size *sizes = layout.known_sizes;
+    const int64_t in_height = sizes[0].height, out_height = sizes[count].height;
+    const bool everywhere = plan.needs_height();  // rows depend on the height: look at every one
+    const int64_t middle = out_height / 2, span = std::max<int64_t>(2 * period(plan) * (out_height / in_height + 1), 4);
+    const int64_t first = everywhere ? 0 : std::max<int64_t>(0, middle - span), stop = everywhere ? out_height : std::min(out_height, middle + span);
+    std::vector<Rows> wanted(count + 1);
+    (void)request;
+    for (int64_t y = first; y < stop; ++y) {
+        std::fill(wanted.begin(), wanted.end(), Rows{ENDLESS, -ENDLESS});
+        wanted[count] = {y, y + 1};
+        for (int i = count - 1; i >= 0; --i) {
+            if (wanted[i + 1].first >= wanted[i + 1].stop) continue;
+            for (size_t j = 0; j < plan.ops[i].inputs.size(); ++j) {
+                const View view(plan, i, int(j), sizes);
+                Rows a = view.rows(wanted[i + 1].first), b = view.rows(wanted[i + 1].stop - 1);
+                const bool banded = plan.values[plan.ops[i].inputs[j]].banded;
+                if (a.first >= a.stop) continue;
+                const Size &in = sizes[plan.ops[i].inputs[j]];
+                if (banded) {
+                    a.first = std::max(a.first, wanted[i + 1].first / sizes[i + 1].frame * in.frame);
+                    b.stop = std::min(b.stop, ((wanted[i + 1].stop - 1) / sizes[i + 1].frame + 1) * in.frame);
+                }
+                Rows &rows = wanted[plan.ops[i].inputs[j]];
+                rows.first = std::min(rows.first, a.first), rows.stop = std::max(rows.stop, b.stop);
+            }
+        }
+        const int64_t own = y * in_height / out_height;
+        above = std::max(above, own - wanted[0].first), below = std::max(below, wanted[0].stop - 1 - own);
+    }
+}
+
+}  // namespace thinlens

@@ -1,0 +1,453 @@
+// Reads a binary plan, trusting nothing in it: every index, count, range and shape is checked before use.
+#include "plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace thinlens {
+namespace {
+
+constexpr uint32_t FORMAT = 1, HEADER = 64, MAX_NODES = 10000, MAX_WORDS = 1u << 22, MAX_TENSORS = 1u << 16;
+constexpr uint64_t MAX_FLOATS = 1ull << 26;
+constexpr int MAX_CHANNELS = 1 << 16;
+
+const char *const NAMES[KIND_END] = {"", "pixels_in", "pixels_out", "conv2d", "conv_transpose2d", "activation", "clamp", "affine",
+                                     "add", "multiply", "concat", "channel_gather", "channel_max", "softmax_sum", "pixel_shuffle",
+                                     "pixel_unshuffle", "max_pool", "resize", "pad", "crop", "global_mean", "global_std", "bands",
+                                     "unbands", "edge_sr"};
+
+struct Bad {
+    std::string what;
+};
+
+[[noreturn]] void refuse(const std::string &what) { throw Bad{what}; }
+
+void check(bool sound, const char *what) {
+    if (!sound) refuse(what);
+}
+
+// The plan's bytes, read at checked places.
+class Bytes {
+public:
+    Bytes(const void *data, size_t size) : data_(static_cast<const unsigned char *>(data)), size_(size) {}
+    uint32_t u32(size_t at) const { return read<uint32_t>(at); }
+    uint64_t u64(size_t at) const { return read<uint64_t>(at); }
+    int32_t i32(size_t at) const { return read<int32_t>(at); }
+    const unsigned char *at(size_t offset, size_t count) const {
+        check(offset <= size_ && count <= size_ - offset, "the plan ends too early");
+        return data_ + offset;
+    }
+    size_t size() const { return size_; }
+
+private:
+    template <class T>
+    T read(size_t offset) const {
+        T value;
+        std::memcpy(&value, at(offset, sizeof value), sizeof value);
+        return value;
+    }
+    const unsigned char *data_;
+    size_t size_;
+};
+
+float as_float(int32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// A node's parameters, taken one after the other, each within its range.
+class Params {
+public:
+    Params(const std::vector<int32_t> &words, uint32_t at, uint32_t count) : words_(words), at_(at), end_(at + count) {}
+    int integer(int low, int high) {
+        int32_t value = next();
+        if (value < low || value > high)
+            refuse("a parameter is " + std::to_string(value) + "; accepted: " + std::to_string(low) + " to " + std::to_string(high));
+        return value;
+    }
+    float real(float low, float high) {
+        float value = as_float(next());
+        if (!(value >= low && value <= high)) refuse("a parameter is out of range or not a number");
+        return value;
+    }
+    uint32_t left() const { return end_ - at_; }
+    void end() const { check(at_ == end_, "a node has too many parameters"); }
+
+private:
+    int32_t next() {
+        check(at_ < end_, "a node has too few parameters");
+        return words_[at_++];
+    }
+    const std::vector<int32_t> &words_;
+    uint32_t at_, end_;
+};
+
+constexpr float HUGE_REAL = 3.0e38f;
+
+void read_activation(Params &p, Op &op) {
+    op.act = p.integer(NONE, ACT_END - 1);
+    op.slope = p.real(-16, 16);
+}
+
+void read_conv(Params &p, Op &op) {
+    op.in = p.integer(1, MAX_CHANNELS), op.out = p.integer(1, MAX_CHANNELS);
+    op.kh = p.integer(1, 255), op.kw = p.integer(1, 255), op.stride = p.integer(1, 64);
+    op.ph = p.integer(0, 254), op.pw = p.integer(0, 254);
+    if (op.kind == CONV_TRANSPOSE2D) op.output_padding = p.integer(0, 63);
+    op.pad_mode = p.integer(ZERO, op.kind == CONV2D ? MIRROR : EDGE);
+    if (op.kind == CONV2D) op.groups = p.integer(1, MAX_CHANNELS);
+    op.has_bias = p.integer(0, 1) != 0;
+    read_activation(p, op);
+    if (op.kind == CONV2D) {
+        check(op.in % op.groups == 0 && op.out % op.groups == 0, "conv2d: groups do not divide the channels");
+        check(op.ph < op.kh && op.pw < op.kw, "conv2d: padding must be smaller than the kernel");
+    } else {
+        check(op.output_padding == 0 || op.output_padding < op.stride, "conv_transpose2d: output padding must be below the stride");
+    }
+}
+
+void read_params(Params p, Op &op) {
+    switch (op.kind) {
+        case PIXELS_IN: op.mode = p.integer(IN_PLANES, IN_LEVELS); break;
+        case PIXELS_OUT: op.mode = p.integer(OUT_PLANES, OUT_LUMA), p.integer(0, 0); break;
+        case CONV2D:
+        case CONV_TRANSPOSE2D: read_conv(p, op); return p.end();
+        case ACTIVATION: read_activation(p, op); break;
+        case CLAMP:
+            op.a = p.real(-HUGE_REAL, HUGE_REAL), op.b = p.real(-HUGE_REAL, HUGE_REAL);
+            check(op.a <= op.b, "clamp: low is above high");
+            break;
+        case AFFINE:
+            op.in = p.integer(1, MAX_CHANNELS), op.has_weight = p.integer(0, 1) != 0, op.has_bias = p.integer(0, 1) != 0;
+            check(op.has_weight || op.has_bias, "affine: neither weight nor bias");
+            break;
+        case ADD: op.a = p.real(-HUGE_REAL, HUGE_REAL), op.b = p.real(-HUGE_REAL, HUGE_REAL); break;
+        case GATHER:
+            check(p.left() >= 1 && p.left() <= uint32_t(MAX_CHANNELS), "channel_gather: no channels, or too many");
+            while (p.left()) op.channels.push_back(p.integer(0, MAX_CHANNELS - 1));
+            break;
+        case PIXEL_SHUFFLE:
+        case PIXEL_UNSHUFFLE: op.scale = p.integer(1, 16); break;
+        case MAX_POOL:
+            op.kh = p.integer(1, 255), op.kw = p.integer(1, 255), op.stride = p.integer(1, 64);
+            op.ph = p.integer(0, 127), op.pw = p.integer(0, 127);
+            check(op.ph <= op.kh / 2 && op.pw <= op.kw / 2, "max_pool: padding is more than half the kernel");
+            break;
+        case RESIZE:
+            op.mode = p.integer(NEAREST, BICUBIC), op.factor = p.integer(0, 16);
+            op.coefficient = p.real(-1, 0), op.border = p.integer(0, 1);
+            break;
+        case PAD:
+        case CROP:
+            op.top = p.integer(0, 4096), op.bottom = p.integer(0, 4096);
+            op.left = p.integer(0, 4096), op.right = p.integer(0, 4096);
+            if (op.kind == PAD) op.pad_mode = p.integer(ZERO, MIRROR);
+            break;
+        case BANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64); break;
+        case UNBANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64), op.scale = p.integer(1, 64); break;
+        case EDGE_SR:
+            op.family = p.integer(0, 2), op.kh = op.kw = p.integer(1, 15), op.candidates = p.integer(1, 16);
+            op.scale = p.integer(1, 8), op.pad_mode = p.integer(ZERO, MIRROR), op.raw_out = p.integer(0, 1) != 0;
+            check(op.kh % 2 == 1, "edge_sr: the kernel's side must be odd");
+            break;
+        default: break;
+    }
+    p.end();
+}
+
+int arity(const Op &op) {
+    switch (op.kind) {
+        case ADD:
+        case MULTIPLY:
+        case SOFTMAX_SUM:
+        case UNBANDS: return 2;
+        case RESIZE: return op.factor ? 1 : 2;
+        case CONCAT: return int(op.inputs.size());
+        default: return 1;
+    }
+}
+
+const float *take(const Op &op, size_t &index, int64_t count) {
+    check(index < op.tensors.size(), "a node has too few tensors");
+    check(op.tensors[index].count == count, "a tensor's length does not fit its op");
+    return op.tensors[index++].data;
+}
+
+void take_slopes(Op &op, size_t &index, int channels) {
+    if (op.act != PRELU) return;
+    check(index < op.tensors.size(), "prelu: no slopes");
+    int64_t count = op.tensors[index].count;
+    check(count == 1 || count == channels, "prelu: accepted: one slope, or one for each channel");
+    op.slopes = take(op, index, count), op.slope_count = count;
+}
+
+void take_tensors(Op &op, int channels_in) {
+    size_t index = 0;
+    switch (op.kind) {
+        case CONV2D:
+        case CONV_TRANSPOSE2D:
+            op.weight = take(op, index, int64_t(op.out) * (op.in / op.groups) * op.kh * op.kw);
+            if (op.has_bias) op.bias = take(op, index, op.out);
+            take_slopes(op, index, op.out);
+            break;
+        case ACTIVATION: take_slopes(op, index, channels_in); break;
+        case AFFINE:
+            if (op.has_weight) op.weight = take(op, index, op.in);
+            if (op.has_bias) op.bias = take(op, index, op.in);
+            break;
+        case EDGE_SR:
+            op.weight = take(op, index, int64_t(op.family + 1) * op.candidates * op.scale * op.scale * op.kh * op.kw);
+            break;
+        default: break;
+    }
+    check(index == op.tensors.size(), "a node has too many tensors");
+}
+
+int broadcast_channels(int a, int b) {
+    check(a == b || a == 1 || b == 1, "inputs have different numbers of channels");
+    return std::max(a, b);
+}
+
+int channels_out(const Plan &plan, const Op &op) {
+    const auto channels = [&](size_t j) { return plan.values[op.inputs[j]].channels; };
+    int in = channels(0);
+    switch (op.kind) {
+        case CONV2D:
+        case CONV_TRANSPOSE2D: check(in == op.in, "a convolution's input has other channels than it expects"); return op.out;
+        case AFFINE: check(in == op.in, "affine: the input has other channels than it expects"); return in;
+        case ADD:
+        case MULTIPLY: return broadcast_channels(in, channels(1));
+        case CONCAT: {
+            int64_t sum = 0;
+            for (size_t j = 0; j < op.inputs.size(); ++j) sum += channels(j);
+            check(sum <= MAX_CHANNELS, "concat: too many channels");
+            return int(sum);
+        }
+        case GATHER:
+            for (int c : op.channels) check(c < in, "channel_gather: an index is outside the input");
+            return int(op.channels.size());
+        case CHANNEL_MAX: return 1;
+        case SOFTMAX_SUM: check(in == channels(1), "softmax_sum: values and logits differ in number"); return 1;
+        case PIXEL_SHUFFLE: check(in % (op.scale * op.scale) == 0, "pixel_shuffle: channels do not divide"); return in / (op.scale * op.scale);
+        case PIXEL_UNSHUFFLE: check(int64_t(in) * op.scale * op.scale <= MAX_CHANNELS, "pixel_unshuffle: too many channels"); return in * op.scale * op.scale;
+        case EDGE_SR: check(in == 1, "edge_sr: the input must have one channel"); return 1;
+        case PIXELS_OUT:
+            if (op.mode >= OUT_YCBCR) check(in >= 3, "pixels_out: three channels at least");
+            return op.mode == OUT_LUMA ? in - 2 : in;
+        default: return in;
+    }
+}
+
+ValueType type_out(const Op &op) {
+    if (op.kind == PIXELS_IN) return op.mode == IN_LEVELS ? LEVELS : PLANES;
+    if (op.kind == PIXELS_OUT || (op.kind == EDGE_SR && op.raw_out)) return RAW_OUT;
+    return PLANES;
+}
+
+void check_types(const Plan &plan, const Op &op) {
+    for (int32_t input : op.inputs) {
+        ValueType type = plan.values[input].type;
+        if (op.kind == PIXELS_IN)
+            check(type == RAW_IN, "pixels_in must read the input");
+        else
+            check(type == PLANES || (type == LEVELS && op.kind == EDGE_SR), "a node reads a value of another type than it takes");
+    }
+    if (op.kind == PIXELS_IN && op.mode == IN_YCBCR) check(plan.input_channels >= 3, "pixels_in: ycbcr needs three channels");
+    if (op.kind == PIXELS_IN && op.mode == IN_LEVELS)
+        check(plan.input_type == U8 && plan.input_channels == 1, "pixels_in: levels needs 8-bit gray");
+    if (op.kind == PIXELS_OUT && op.mode == OUT_PLANES) check(plan.output_type == F32, "pixels_out: planes come out as float");
+    if (op.kind == EDGE_SR && op.raw_out) check(plan.output_type == U8, "edge_sr: raw rows are 8-bit");
+}
+
+bool banded_out(const Plan &plan, const Op &op) {
+    bool first = plan.values[op.inputs[0]].banded;
+    if (op.kind == BANDS) {
+        check(!first, "bands inside bands");
+        return true;
+    }
+    if (op.kind == UNBANDS) {
+        check(first && !plan.values[op.inputs[1]].banded, "unbands: accepted: a banded value, then one that is not");
+        return false;
+    }
+    for (int32_t input : op.inputs) check(plan.values[input].banded == first, "a node mixes banded and plain values");
+    check(!first || !(op.absorbs() || op.kind == PIXELS_OUT), "an op that cannot work on bands stands between bands and unbands");
+    return first;
+}
+
+// Weights of one block after the other; `taps` lists (input channel, kernel row, kernel column) sources by their index in a filter.
+void pack_blocks(const Op &op, const std::vector<std::pair<int, int>> &taps, bool transposed, std::vector<float> &packed) {
+    const int per_group = op.out / op.groups, ic = op.in / op.groups;
+    for (int g = 0; g < op.groups; ++g)
+        for (int first = 0; first < per_group; first += OC_BLOCK) {
+            int count = std::min(OC_BLOCK, per_group - first);
+            for (int i = 0; i < ic; ++i)
+                for (auto [ky, kx] : taps)
+                    for (int o = 0; o < count; ++o) {
+                        int64_t oc = int64_t(g) * per_group + first + o;
+                        int64_t filter = transposed ? int64_t(i) * op.out + oc : oc * ic + i;
+                        packed.push_back(op.weight[(filter * op.kh + ky) * op.kw + kx]);
+                    }
+        }
+}
+
+void pack_conv(Op &op) {
+    ConvPhase phase;
+    std::vector<std::pair<int, int>> taps;
+    for (int ky = 0; ky < op.kh; ++ky) phase.rows.push_back(ky);
+    for (int kx = 0; kx < op.kw; ++kx) phase.columns.push_back(kx);
+    for (int ky : phase.rows)
+        for (int kx : phase.columns) taps.emplace_back(ky, kx);
+    pack_blocks(op, taps, false, phase.weight);
+    op.phases.push_back(std::move(phase));
+}
+
+// A transposed convolution is one plain convolution for each phase of its stride. Output y + ph = stride q + r: kernel rows
+// ky = r, r + stride, ... read input rows q, q - 1, ...; listed top to bottom, so with ky descending. Columns likewise.
+void pack_transposed(Op &op) {
+    for (int ry = 0; ry < op.stride; ++ry)
+        for (int rx = 0; rx < op.stride; ++rx) {
+            ConvPhase phase;
+            std::vector<int> kys, kxs;
+            for (int k = op.kh - 1; k >= 0; --k)
+                if (k % op.stride == ry) kys.push_back(k);
+            for (int k = op.kw - 1; k >= 0; --k)
+                if (k % op.stride == rx) kxs.push_back(k);
+            std::vector<std::pair<int, int>> taps;
+            for (int ky : kys)
+                for (int kx : kxs) taps.emplace_back(ky, kx);
+            phase.left = kxs.empty() ? 0 : kxs[0] / op.stride;
+            for (int ky : kys) phase.rows.push_back(ky / op.stride);
+            for (int kx : kxs) phase.columns.push_back(phase.left - kx / op.stride);
+            pack_blocks(op, taps, true, phase.weight);
+            op.phases.push_back(std::move(phase));
+        }
+}
+
+void pack(Plan &plan, Op &op) {
+    check(plan.bytes() / 4 <= int64_t(2 * MAX_FLOATS), "the nodes' weights are too many");
+    if (op.kind == CONV2D) pack_conv(op);
+    if (op.kind == CONV_TRANSPOSE2D) pack_transposed(op);
+    if (op.kind == EDGE_SR) {
+        EdgeSrSpec spec{op.family, op.kh, op.candidates, op.scale, op.pad_mode, op.weight};
+        op.edge_sr = EdgeSr::prepare(spec, plan.values[op.inputs[0]].type == LEVELS, op.raw_out);
+    }
+}
+
+void add_node(Plan &plan, const Bytes &bytes, uint32_t index, const std::vector<int32_t> &words, const std::vector<Tensor> &tensors) {
+    const size_t at = HEADER + size_t(index) * 32;
+    uint32_t field[8];
+    for (int i = 0; i < 8; ++i) field[i] = bytes.u32(at + 4 * i);
+    Op op;
+    check(field[0] >= 1 && field[0] < KIND_END, "a node is of an unknown kind");
+    check(field[7] == 0, "a reserved field is not zero");
+    op.kind = Kind(field[0]);
+    const auto inside = [&](uint32_t first, uint32_t count) { return first <= words.size() && count <= words.size() - first; };
+    check(inside(field[2], field[1]) && inside(field[4], field[3]) && inside(field[6], field[5]), "a node's words lie outside the pool");
+    check(field[1] >= 1 && field[1] <= 64 && field[5] <= 4, "a node has too many inputs or tensors");
+    for (uint32_t j = 0; j < field[1]; ++j) {
+        int32_t input = words[field[2] + j];
+        check(input >= 0 && uint32_t(input) <= index, "a node reads a value that is made later");
+        op.inputs.push_back(input);
+    }
+    for (uint32_t j = 0; j < field[5]; ++j) {
+        int32_t tensor = words[field[6] + j];
+        check(tensor >= 0 && size_t(tensor) < tensors.size(), "a node names a tensor that is not there");
+        op.tensors.push_back(tensors[tensor]);
+    }
+    read_params(Params(words, field[4], field[3]), op);
+    check(int(op.inputs.size()) == arity(op), "a node has the wrong number of inputs");
+    take_tensors(op, plan.values[op.inputs[0]].channels);
+    check_types(plan, op);
+    Value value;
+    value.type = type_out(op), value.channels = channels_out(plan, op), value.made_by = int(index);
+    value.banded = banded_out(plan, op);
+    pack(plan, op);
+    for (int32_t input : op.inputs) {
+        auto &readers = plan.values[input].readers;
+        if (readers.empty() || readers.back() != int(index)) readers.push_back(int(index));
+    }
+    plan.ops.push_back(std::move(op)), plan.values.push_back(std::move(value));
+}
+
+void check_border(const Plan &plan, uint32_t output) {
+    check(output == plan.ops.size() && plan.values[output].type == RAW_OUT, "the output must be raw rows made by the last node");
+    check(plan.ops[0].kind == PIXELS_IN && plan.values[0].readers.size() == 1, "the first node must be the input's only reader, pixels_in");
+    for (size_t i = 1; i + 1 < plan.values.size(); ++i) check(!plan.values[i].readers.empty(), "a value is never read");
+}
+
+void parse(const Bytes &bytes, Plan &plan) {
+    check(bytes.size() >= HEADER && !std::memcmp(bytes.at(0, 8), "THINLENS", 8), "not a binary plan");
+    check(bytes.u32(8) == FORMAT && bytes.u32(12) == HEADER, "a binary plan of another format");
+    const uint32_t nodes = bytes.u32(24), word_count = bytes.u32(28), tensor_count = bytes.u32(32);
+    const uint64_t floats = bytes.u64(40);
+    check(nodes >= 2 && nodes <= MAX_NODES && word_count <= MAX_WORDS && tensor_count <= MAX_TENSORS && floats <= MAX_FLOATS, "a count is out of range");
+    const size_t tensors_at = HEADER + size_t(nodes) * 32, words_at = tensors_at + size_t(tensor_count) * 16;
+    const size_t floats_at = words_at + (size_t(word_count) * 4 + 7) / 8 * 8, end = floats_at + (size_t(floats) * 4 + 7) / 8 * 8;
+    check(bytes.u64(16) == bytes.size() && end == bytes.size(), "the plan's length is not what its header says");
+    const uint32_t channels = bytes.u32(36), in_type = bytes.u32(48), output = bytes.u32(52), out_type = bytes.u32(56);
+    check(channels >= 1 && channels <= uint32_t(MAX_CHANNELS) && in_type <= F32 && out_type <= F32 && bytes.u32(60) == 0, "the input's or output's kind is out of range");
+    plan.input_channels = int(channels), plan.input_type = int(in_type), plan.output_type = int(out_type);
+    plan.floats.resize(floats);
+    if (floats) std::memcpy(plan.floats.data(), bytes.at(floats_at, floats * 4), floats * 4);
+    for (float value : plan.floats) check(std::isfinite(value), "a weight is not finite");
+    std::vector<Tensor> tensors;
+    for (uint32_t i = 0; i < tensor_count; ++i) {
+        uint64_t first = bytes.u64(tensors_at + i * 16), count = bytes.u64(tensors_at + i * 16 + 8);
+        check(first <= floats && count <= floats - first, "a tensor lies outside the pool");
+        tensors.push_back(Tensor{plan.floats.data() + first, int64_t(count)});
+    }
+    std::vector<int32_t> words(word_count);
+    for (uint32_t i = 0; i < word_count; ++i) words[i] = bytes.i32(words_at + size_t(i) * 4);
+    Value input;
+    input.type = RAW_IN, input.channels = plan.input_channels;
+    plan.values.push_back(input);
+    for (uint32_t i = 0; i < nodes; ++i) {
+        try {
+            add_node(plan, bytes, i, words, tensors);
+        } catch (const Bad &bad) {
+            refuse("node " + std::to_string(i) + ": " + bad.what);
+        }
+    }
+    check_border(plan, output);
+    plan.hash = 1469598103934665603ull;
+    for (size_t i = 0; i < bytes.size(); ++i) plan.hash = (plan.hash ^ *bytes.at(i, 1)) * 1099511628211ull;
+}
+
+}  // namespace
+
+const char *kind_name(Kind kind) { return kind < KIND_END ? NAMES[kind] : "?"; }
+
+int pixel_bytes(int type) { return type == U8 ? 1 : type == U16 ? 2 : 4; }
+
+bool Plan::needs_height() const {
+    for (const Op &op : ops)
+        if ((op.kind == RESIZE && !op.factor) || op.whole_image()) return true;
+    return false;
+}
+
+int Plan::whole_image_node() const {
+    for (size_t i = 0; i < ops.size(); ++i)
+        if (ops[i].whole_image()) return int(i);
+    return -1;
+}
+
+int64_t Plan::bytes() const {
+    int64_t sum = int64_t(floats.size()) * 4;
+    for (const Op &op : ops)
+        for (const ConvPhase &phase : op.phases) sum += int64_t(phase.weight.size()) * 4;
+    return sum;
+}
+
+bool parse_plan(const void *bytes, size_t size, Plan &plan, std::string &message) {
+    try {
+        parse(Bytes(bytes, size), plan);
+        return true;
+    } catch (const Bad &bad) {
+        message = bad.what;
+        return false;
+    }
+}
+
+}  // namespace thinlens

@@ -1,0 +1,102 @@
+// A plan in memory: parsed from untrusted bytes, checked once, never changed again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "edge_sr.h"
+#include "thinlens.h"
+
+namespace thinlens {
+
+enum Kind : uint32_t {
+    PIXELS_IN = 1, PIXELS_OUT, CONV2D, CONV_TRANSPOSE2D, ACTIVATION, CLAMP, AFFINE, ADD, MULTIPLY, CONCAT, GATHER,
+    CHANNEL_MAX, SOFTMAX_SUM, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, MAX_POOL, RESIZE, PAD, CROP, GLOBAL_MEAN, GLOBAL_STD,
+    BANDS, UNBANDS, EDGE_SR, KIND_END
+};
+enum PadMode { ZERO = 0, EDGE = 1, MIRROR = 2, SYMMETRIC = 3 };  // the last for resizing only
+enum Act { NONE = 0, RELU, LEAKY, PRELU, TANH, SIGMOID, ACT_END };
+enum PixelType { U8 = 0, U16 = 1, F32 = 2 };
+enum InMode { IN_PLANES = 0, IN_YCBCR = 1, IN_LEVELS = 2 };
+enum OutMode { OUT_PLANES = 0, OUT_CLAMP = 1, OUT_YCBCR = 2, OUT_LUMA = 3 };
+enum ResizeMode { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
+enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT };
+
+const char *kind_name(Kind kind);
+
+// Weights as a plan states them: a window into its pool of floats.
+struct Tensor {
+    const float *data = nullptr;
+    int64_t count = 0;
+};
+
+// A convolution's weights in the order in which the kernels read them: blocks of OC_BLOCK output channels; within a block tap after
+// tap (input channel, kernel row, kernel column); within a tap the block's channels.
+constexpr int OC_BLOCK = 6;
+struct ConvPhase {               // one output column phase of a transposed convolution; a plain convolution has one
+    std::vector<float> weight;
+    std::vector<int32_t> columns;  // for each kernel column that takes part: how far right of the leftmost it reads
+    std::vector<int32_t> rows;     // for each kernel row that takes part: which it is; transposed: how far above it reads
+    int32_t left = 0;              // transposed: how far left the leftmost column reads
+};
+
+// One op. Fields that a kind does not have keep their defaults; names follow docs/engine.md.
+struct Op {
+    Kind kind = KIND_END;
+    std::vector<int32_t> inputs;
+    std::vector<Tensor> tensors;
+    std::vector<int32_t> channels;  // gather
+    int in = 0, out = 0, kh = 1, kw = 1, stride = 1, ph = 0, pw = 0, output_padding = 0, pad_mode = ZERO, groups = 1;
+    bool has_weight = false, has_bias = false;
+    int act = NONE;
+    float slope = 0;
+    float a = 1, b = 1;
+    int mode = 0, factor = 0, border = EDGE, scale = 1;
+    float coefficient = 0;
+    int top = 0, bottom = 0, left = 0, right = 0;
+    int rows = 0, warm_up = 0;
+    int family = 0, candidates = 0;
+    bool raw_out = false;
+
+    const float *weight = nullptr, *bias = nullptr, *slopes = nullptr;
+    int64_t slope_count = 0;
+    std::vector<ConvPhase> phases;  // convolutions: [row phase * stride + column phase]
+    EdgeSr edge_sr;
+
+    bool absorbs() const { return kind == EDGE_SR || kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
+    bool whole_image() const { return kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
+    int group() const { return kind == EDGE_SR ? scale : 1; }  // output rows that are made together
+};
+
+struct Value {
+    ValueType type = PLANES;
+    int channels = 0;
+    int made_by = -1;               // node; -1: the input
+    std::vector<int32_t> readers;   // nodes, ascending
+    bool banded = false;
+};
+
+struct Kernels;
+
+struct Plan {
+    std::vector<float> floats;
+    std::vector<Op> ops;
+    std::vector<Value> values;      // value i + 1 is made by op i
+    int input_channels = 0, input_type = U8, output_type = U8;
+    uint64_t hash = 0;
+    const Kernels *kernels = nullptr;
+    const char *isa = "";
+
+    bool needs_height() const;      // an op asks for the height before its first row
+    int whole_image_node() const;   // -1: none
+    int64_t bytes() const;
+};
+
+// Parse and check. On failure `message` says what is wrong.
+bool parse_plan(const void *bytes, size_t size, Plan &plan, std::string &message);
+
+int pixel_bytes(int type);
+
+}  // namespace thinlens

@@ -1,0 +1,129 @@
+// Whole images: the output's rows in one strip a thread, each a session of its own that begins as many rows early as it needs.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "machine.h"
+
+namespace thinlens {
+namespace {
+
+struct Job {
+    const char *image;
+    int64_t stride;
+    char *out;
+    int64_t out_stride;
+    std::atomic<int64_t> done{0};
+    std::atomic<bool> cancelled{false};
+};
+
+struct Strip {
+    std::unique_ptr<Session> session;
+    int64_t first = 0;  // of its output rows, in the result
+    std::atomic<bool> finished{false};
+};
+
+constexpr int64_t ROWS_AT_ONCE = 8;
+
+template <class Tell>
+void work(Strip &strip, Job &job, Tell tell) {
+    Session &session = *strip.session;
+    int64_t made = 0;
+    for (int64_t row = session.in_first(); row < session.in_stop() && !job.cancelled; row += ROWS_AT_ONCE) {
+        const int64_t count = std::min(ROWS_AT_ONCE, session.in_stop() - row);
+        const int64_t more = session.push_rows(job.image + row * job.stride, job.stride, count, job.out + (strip.first + made) * job.out_stride,
+                                               job.out_stride);
+        made += more, job.done += more;
+        tell();
+    }
+    strip.finished = true;
+}
+
+// Rows [first, stop) of the result in `threads` strips of nearly equal height, if the plan can be cut.
+tl_status strips(const Plan &plan, const tl_request &request, int threads, std::vector<tl_request> &parts, std::string &message) {
+    int64_t width = 0, height = 0;
+    std::vector<Size> sizes(plan.values.size());
+    if (request.height < 1) {
+        message = "a whole image has a height of 1 or more";
+        return TL_BAD_ARGUMENT;
+    }
+    if (request.width < 1 || request.width > MAX_SIDE || request.height > MAX_SIDE) {
+        message = "the image's sides are out of range";
+        return TL_BAD_SIZE;
+    }
+    if (!value_sizes(plan, request.width, request.height, sizes.data(), message)) return TL_BAD_SIZE;
+    width = sizes.back().width, height = sizes.back().height;
+    (void)width;
+    const int64_t first = request.first_row, stop = request.stop_row > 0 ? request.stop_row : height;
+    const int64_t scale = std::max<int64_t>(1, height / request.height);  // output rows of one input row stay together
+    bool whole = plan.whole_image_node() >= 0;
+    for (const Value &value : plan.values) whole = whole || value.banded;
+    int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);
+    int64_t at = first;
+    for (int64_t i = 1; i <= count; ++i) {
+        int64_t to = i == count ? stop : first + (stop - first) * i / count / scale * scale;
+        if (to <= at) continue;
+        parts.push_back({request.width, request.height, at, to});
+        at = to;
+    }
+    if (parts.empty()) {
+        message = "no rows are asked for";
+        return TL_BAD_ARGUMENT;
+    }
+    return TL_OK;
+}
+
+}  // namespace
+
+tl_status run_image(const Plan &plan, const tl_request &request, const void *image, int64_t stride, void *out, int64_t out_stride,
+                    int threads, tl_progress progress, void *user, std::string &message) {
+    std::vector<tl_request> parts;
+    if (tl_status status = strips(plan, request, threads, parts, message)) return status;
+    std::vector<Strip> work_on(parts.size());
+    for (size_t i = 0; i < parts.size(); ++i) {
+        if (tl_status status = Session::open(plan, parts[i], work_on[i].session, message)) return status;
+        work_on[i].first = parts[i].first_row - parts[0].first_row;
+    }
+    Job job;
+    job.image = static_cast<const char *>(image), job.stride = stride, job.out = static_cast<char *>(out), job.out_stride = out_stride;
+    const int64_t total = parts.back().stop_row - parts[0].first_row;
+    const auto tell = [&] {
+        if (progress && progress(job.done, total, user)) job.cancelled = true;
+    };
+    std::vector<std::thread> helpers;
+    for (size_t i = 1; i < work_on.size(); ++i) helpers.emplace_back([&, i] { work(work_on[i], job, [] {}); });
+    work(work_on[0], job, tell);
+    for (size_t i = 1; i < work_on.size(); ++i)
+        while (progress && !work_on[i].finished) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            tell();
+        }
+    for (std::thread &helper : helpers) helper.join();
+    if (job.cancelled) {
+        message = "cancelled";
+        return TL_CANCELLED;
+    }
+    for (const Strip &strip : work_on)
+        if (strip.session->not_a_number()) {
+            message = "the network's result is not a number";
+            return TL_NOT_A_NUMBER;
+        }
+    tell();
+    return TL_OK;
+}
+
+tl_status run_bytes(const Plan &plan, const tl_request &request, int threads, int64_t &bytes, std::string &message) {
+    std::vector<tl_request> parts;
+    if (tl_status status = strips(plan, request, threads, parts, message)) return status;
+    bytes = 0;
+    for (const tl_request &part : parts) {
+        tl_schedule schedule;
+        if (tl_status status = Session::schedule(plan, part, schedule, message)) return status;
+        bytes += schedule.buffer_bytes;
+    }
+    return TL_OK;
+}
+
+}  // namespace thinlens
