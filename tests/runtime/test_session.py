@@ -7,11 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests import plans
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, ShapeError, UnknownNameError
 from thinlens.image.colour import luma
 from thinlens.image.resample import resize
-from thinlens.model.file import write_model
+from thinlens.model.file import Model, write_model
 from thinlens.runtime import library
 from thinlens.runtime import native as native_module
 from thinlens.runtime import session as session_module
@@ -228,3 +229,28 @@ def test_working_bytes_are_what_the_engine_takes(model, native, channels):
     peak = library.engine().tl_allocated_peak() - before
     copies = 3 if channels in (2, 4) else 1
     assert peak <= expected - copies * image.nbytes - restored.nbytes < 2 * peak
+
+
+def model_of(plan, scale):
+    card = msgspec.structs.replace(template_matching_model(scale).card, task="sr" if scale > 1 else "denoise")
+    return Model({"main": plan}, plans.tensors_of(plan), card)
+
+
+@pytest.mark.parametrize(
+    ("plan", "scale"),
+    [(plans.attention_plan(), 1), (plans.whole_image_plan(), 1), (plans.bands_plan(), 2), (plans.branches_plan(), 2)],
+    ids=["attention", "whole_image", "bands", "branches"],
+)
+def test_every_kind_of_plan_is_read_back_and_runs_in_bands(plan, scale, reference, tmp_path, monkeypatch):
+    write_model(tmp_path / "m.safetensors", model_of(plan, scale))
+    session = open_model(tmp_path / "m.safetensors", threads=2)
+    image = picture(31, 17, 3)
+    whole = session.run(image)
+    assert whole.shape == (31 * scale, 17 * scale, 3)
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+    assert np.array_equal(session.run(image), whole)
+
+
+def test_describe_does_not_guess_what_depends_on_the_height():
+    described = Session(model_of(plans.attention_plan(), 1)).describe()
+    assert (described["halo_rows_above"], described["halo_rows_below"]) == (None, None)
