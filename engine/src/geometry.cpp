@@ -253,7 +253,7 @@ int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t w
             return OC_BLOCK * TILE * 4 + 256 * 4 + round_up(rows * 8, 64) + rows * run * stride * 4 + 256;
         }
         case MAX_POOL: return round_up(width_in, TILE) * 4;
-        case RESIZE: return (op.factor ? 0 : width_out * int64_t(sizeof(ResizeTap))) + (round_up(width_in, TILE) + 64) * 4;
+        case RESIZE: return (op.factor ? 0 : width_out * int64_t(sizeof(ResizeTap))) + ((1 + op.factor) * round_up(width_in, TILE) + 3 * TILE) * 4;
         case EDGE_SR: return int64_t(op.edge_sr.scratch_bytes(width_in));
         default: return 0;
     }
