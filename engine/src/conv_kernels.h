@@ -116,6 +116,11 @@ struct ConvScratch {
     int32_t *off;
 };
 
+// The next column where a tile begins; `before` is the one before, -TILE at first.
+inline int64_t next_tile(const Task &task, int64_t before) {
+    return task.claim ? task.claim(task.claims) * TILE : before + TILE;
+}
+
 // One phase of one row. Output column x (of `width`) reads input columns x * stride + base + column[k].
 struct Pass {
     const Task *task;
@@ -208,7 +213,7 @@ void run_tile(const Pass &pass, const ConvScratch &scratch, int group, int64_t x
 void run_pass(const Pass &pass, const ConvScratch &scratch, int step, int64_t first) {
     const Op &op = *pass.task->op;
     const int64_t span = span_of(pass), group_weights = int64_t(pass.phase->weight.size()) / op.groups;
-    for (int64_t x0 = 0; x0 < pass.width; x0 += TILE)
+    for (int64_t x0 = next_tile(*pass.task, -TILE); x0 < pass.width; x0 = next_tile(*pass.task, x0))
         for (int g = 0; g < op.groups; ++g) {
             gather_rows(pass, g, x0, scratch, span);
             run_tile(pass, scratch, g, x0, step, first, pass.phase->weight.data() + g * group_weights);
@@ -227,8 +232,11 @@ ConvScratch conv_scratch(const Task &task) {
     return scratch;
 }
 
+void winograd(const Task &task);
+
 void conv2d(const Task &task) {
     const Op &op = *task.op;
+    if (op.winograd) return winograd(task);
     int64_t source_row[256];
     for (int k = 0; k < op.kh; ++k) source_row[k] = k;
     run_pass(Pass{&task, &op.phases[0], &task.in[0], source_row, op.stride, -int64_t(op.pw), task.out_width}, conv_scratch(task), 1, 0);

@@ -128,6 +128,12 @@ Rows View::local(int64_t y) const {
 }
 
 Rows View::rows(int64_t y) const {
+    if (!op_.winograd) return reads(y);
+    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together
+    return {reads(first).first, reads(first + WINOGRAD_ROWS - 1).stop};
+}
+
+Rows View::reads(int64_t y) const {
     if (single_) return {0, 1};
     if (op_.kind == BANDS) return {y - int64_t(op_.warm_up) * op_.rows, y - int64_t(op_.warm_up) * op_.rows + 1};
     if (op_.kind == UNBANDS) {
@@ -200,13 +206,15 @@ int64_t View::keep(int64_t y) const {
 
 int64_t period(const Plan &plan) {
     int64_t product = 1;
+    bool grouped = false;
     for (const Op &op : plan.ops) {
+        grouped = grouped || op.winograd;
         if ((op.kind == CONV2D || op.kind == MAX_POOL) && op.stride > 1) product *= op.stride;
         if (op.kind == PIXEL_UNSHUFFLE) product *= op.scale;
         if (op.kind == BANDS) product *= op.rows;
         if (product > (1 << 16)) return 1 << 16;
     }
-    return product;
+    return grouped ? product * WINOGRAD_ROWS : product;
 }
 
 int64_t resolve(int pad_mode, int64_t index, int64_t size) {
@@ -244,10 +252,17 @@ ResizeTap resize_tap(const Op &op, int64_t position, int64_t in, int64_t out) {
     return tap;
 }
 
+// Pointers and offsets; padded input columns; six transformed rows of each input channel; six sums of each output channel.
+int64_t winograd_bytes(const Op &op) {
+    const int64_t plane = round_up(TILE + op.kw - 1, 16) + 16;
+    return round_up(int64_t(op.in) * 8, 64) + 256 * 4 + WINOGRAD_TAPS * plane * 4 + WINOGRAD_TAPS * (int64_t(op.in) * plane + int64_t(op.out) * (TILE + 16)) * 4;
+}
+
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out) {
     switch (op.kind) {
         case CONV2D:
         case CONV_TRANSPOSE2D: {
+            if (op.winograd) return winograd_bytes(op);
             const int64_t rows = int64_t(op.in / op.groups) * op.kh, stride = op.kind == CONV2D ? op.stride : 1;
             const int64_t count = (TILE - 1) * stride + op.kw, run = round_up((count + stride - 1) / stride, 16);
             return OC_BLOCK * TILE * 4 + 256 * 4 + round_up(rows * 8, 64) + rows * run * stride * 4 + 256;

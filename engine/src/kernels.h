@@ -37,6 +37,8 @@ struct Task {
     void *state = nullptr;             // global_*: sums
     const float *zeros = nullptr;      // a plane of zeros, as wide as any
     bool *not_a_number = nullptr;      // set if a result is not
+    int64_t (*claim)(void *) = nullptr;  // convolutions: the next tile to make, where threads share a row; null: all, in order
+    void *claims = nullptr;              // what `claim` takes
 };
 
 struct Kernels {
@@ -62,6 +64,7 @@ const Kernels *find_kernels(const char *name);
 const char *isa_names();
 
 // Bytes of scratch that one row of an op needs.
+int64_t winograd_bytes(const Op &op);
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out);
 
 // One tap of a resize: out = sum of weight[k] * in[index + k], indices outside the image resolved by the border.

@@ -28,7 +28,7 @@ int64_t take(int64_t &end, int64_t bytes) {
 // Rows of all inputs that one task points at.
 int64_t task_rows(const Op &op) {
     switch (op.kind) {
-        case CONV2D:
+        case CONV2D: return op.winograd ? WINOGRAD_TAPS : op.kh;
         case MAX_POOL:
         case EDGE_SR: return op.kh;
         case CONV_TRANSPOSE2D: return op.kh / op.stride + 2;
@@ -178,7 +178,8 @@ void place(Layout &layout) {
         if (value.type == RAW_OUT) spare = times(width, int64_t(value.channels) * pixel_bytes(plan.output_type));
     }
     layout.ring_bytes = end;
-    layout.zeros = take(end, zeros), layout.scratch = take(end, scratch), layout.spare = take(end, spare);
+    layout.scratch_bytes = round_up(scratch, 64);
+    layout.zeros = take(end, zeros), layout.scratch = take(end, times(layout.scratch_bytes, layout.threads)), layout.spare = take(end, spare);
     layout.memory_bytes = end;
 }
 
@@ -227,9 +228,9 @@ int64_t tables_bytes(const Plan &plan) {
            padded(most_task_rows(plan), sizeof(const float *));
 }
 
-tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Layout &layout, std::string &message) {
+tl_status lay_out(const Plan &plan, const tl_request &request, int threads, char *tables, Layout &layout, std::string &message) {
     layout = Layout{};
-    layout.plan = &plan, layout.request = request;
+    layout.plan = &plan, layout.request = request, layout.threads = threads;
     const int64_t count = layout.count();
     layout.sizes = array<Size>(tables, count + 1), layout.known_sizes = array<Size>(tables, count + 1);
     layout.nodes = array<Node>(tables, count);
@@ -255,7 +256,7 @@ tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Lay
 int64_t settled(const Plan &plan) {
     int64_t reach = 32;
     const int64_t turn = period(plan);
-    for (const Op &op : plan.ops) reach += op.kh + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
+    for (const Op &op : plan.ops) reach += op.kh + 2 * op.group() + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
     const int64_t rows = round_up(2 * reach * std::min<int64_t>(turn, 64) + 2 * turn, turn);
     return turn > 256 || rows > (1 << 17) ? 0 : rows;
 }
@@ -281,7 +282,7 @@ void halo(const Plan &plan, const tl_request &request, const Layout &layout, int
             if (wanted[i + 1].first >= wanted[i + 1].stop) continue;
             for (size_t j = 0; j < plan.ops[i].inputs.size(); ++j) {
                 const View view(plan, i, int(j), sizes);
-                Rows a = view.rows(wanted[i + 1].first), b = view.rows(wanted[i + 1].stop - 1);
+                Rows a = view.reads(wanted[i + 1].first), b = view.reads(wanted[i + 1].stop - 1);
                 const bool banded = plan.values[plan.ops[i].inputs[j]].banded;
                 if (a.first >= a.stop) continue;
                 const Size &in = sizes[plan.ops[i].inputs[j]];

@@ -21,6 +21,12 @@ struct StateHeader {
     int64_t pushed, ended, bytes;
 };
 
+// Whether sharing a row of an op between threads is worth it: from some tens of microseconds on.
+bool is_large(const Op &op, int64_t width) {
+    return op.kind == CONV2D &&
+           double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6;
+}
+
 // row % count, mostly without a 64-bit division.
 int64_t ring_slot(int64_t row, int64_t count) {
     if (count == 1) return 0;
@@ -142,7 +148,10 @@ protected:
         else
             point_at_inputs(node, y, task, lines);
         point_at_output(node, y, task, raw);
-        plan.kernels->run(task);
+        if (session_.team_ && is_large(op, size.width))
+            session_.team_->run(task, plan.kernels->run);
+        else
+            plan.kernels->run(task);
     }
 
 private:
@@ -227,17 +236,17 @@ Session::~Session() {
     release(tables_, tables_bytes_);
 }
 
-tl_status Session::prepare(const Plan &plan, const tl_request &request, std::string &message) {
+tl_status Session::prepare(const Plan &plan, const tl_request &request, int threads, std::string &message) {
     const int64_t bytes = thinlens::tables_bytes(plan);
     tables_ = static_cast<char *>(allocate(bytes));
     if (!tables_) return TL_NO_MEMORY;
     tables_bytes_ = bytes;
-    return lay_out(plan, request, tables_, layout_, message);
+    return lay_out(plan, request, threads, tables_, layout_, message);
 }
 
-tl_status Session::open(const Plan &plan, const tl_request &request, std::unique_ptr<Session> &opened, std::string &message) {
+tl_status Session::open(const Plan &plan, const tl_request &request, int threads, std::unique_ptr<Session> &opened, std::string &message) {
     std::unique_ptr<Session> session(new Session);
-    if (tl_status status = session->prepare(plan, request, message)) {
+    if (tl_status status = session->prepare(plan, request, threads, message)) {
         session->layout_.memory_bytes = 0;
         return status;
     }
@@ -248,13 +257,14 @@ tl_status Session::open(const Plan &plan, const tl_request &request, std::unique
     }
     session->begin(session->layout_.progress);
     session->pushed_ = session->layout_.in_first;
+    if (threads > 1) session->team_ = std::make_unique<Team>(threads, session->layout_.scratch_bytes);
     opened = std::move(session);
     return TL_OK;
 }
 
-tl_status Session::schedule(const Plan &plan, const tl_request &request, tl_schedule &schedule, std::string &message) {
+tl_status Session::schedule(const Plan &plan, const tl_request &request, int threads, tl_schedule &schedule, std::string &message) {
     std::unique_ptr<Session> session(new Session);
-    tl_status status = session->prepare(plan, request, message);
+    tl_status status = session->prepare(plan, request, threads, message);
     if (status) return status;
     const Layout &layout = session->layout_;
     const int count = layout.count();
