@@ -397,13 +397,16 @@ private:
             storage_->float_weights.push_back(float(coefficient(filter, spec_.kernel, taps_.list[size_t(tap)][0], folded())));
     }
 
-    // The order of the visit: each row, each distance, even then odd; groups innermost.
+    // The order of the visit: each row, each distance, even then odd; groups of a block innermost.
     void fuse_orbits() {
+        const int groups = storage_->plan.groups;
         for (OrbitPlan &orbit : find_orbits(spec_.scale, folded())) {
             orbit.orbit.weights = next_weight();
-            for (const EdgeSrTap &visit : taps_.visits)
-                for (const int tap : {visit.even, visit.odd})
-                    for (int g = 0; tap >= 0 && g < storage_->plan.groups; ++g) add_weight(tap, {g, orbit.orbit.phases[0]});
+            for (int first = 0; first < groups; first += EDGE_SR_FUSED)
+                for (const EdgeSrTap &visit : taps_.visits)
+                    for (const int tap : {visit.even, visit.odd})
+                        for (int g = first; tap >= 0 && g < std::min(first + EDGE_SR_FUSED, groups); ++g)
+                            add_weight(tap, {g, orbit.orbit.phases[0]});
             storage_->orbits.push_back(orbit.orbit);
         }
     }

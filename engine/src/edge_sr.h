@@ -58,7 +58,7 @@ struct EdgeSrJob {
     const void *weights;  // blocks of EDGE_SR_BLOCK rows (the last may have fewer): for each tap, one weight (pair) a row
 };
 
-constexpr int EDGE_SR_BLOCK = 4;
+constexpr int EDGE_SR_BLOCK = 4, EDGE_SR_FUSED = 2;
 
 // How many phases mirrored copies of one filter make, and which sums they need. ROWS: E + O, E - O. BOTH: with sums ee, eo, oe, oo:
 // ee + eo + oe + oo, then odd columns negated, odd rows negated, both.
@@ -67,7 +67,7 @@ enum EdgeSrMirror { EDGE_SR_ALONE = 0, EDGE_SR_ROWS = 1, EDGE_SR_COLUMNS = 2, ED
 struct EdgeSrOrbit {
     int32_t mirror, members, phases[4];  // phase i s + j
     int32_t rows[4];                     // sum a of group g is row rows[a] + g
-    const void *weights;                 // fused: for each tap in the order of the visit, one weight (pair) a group
+    const void *weights;  // fused: blocks of EDGE_SR_FUSED groups (the rest one by one): for each visit, even and odd, one a group
 };
 
 // Orbits whose sums are made, and compete, together.

@@ -18,6 +18,35 @@ namespace {
 
 using namespace thinlens;
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define INLINE __forceinline
+#define INLINED [[msvc::forceinline]]
+#else
+#define INLINE __attribute__((always_inline)) inline
+#define INLINED __attribute__((always_inline))
+#endif
+
+// f(0), f(1), ... f(N - 1) with constants, so that arrays of vectors that these index live in registers.
+template <int I>
+struct Constant {
+    static constexpr int value = I;
+    constexpr operator int() const { return I; }
+};
+#if defined(THINLENS_ESR_SCALAR)
+template <int N, class Body>
+INLINE void repeat(const Body &body) {
+    for (int i = 0; i < N; ++i) body(i);
+}
+#else
+template <int N, int I = 0, class Body>
+INLINE void repeat(const Body &body) {
+    if constexpr (I < N) {
+        body(Constant<I>());
+        repeat<N, I + 1>(body);
+    }
+}
+#endif
+
 constexpr float BYTE = 1.0f / 255.0f;
 
 int64_t tiles_of(int64_t width) { return (width + EDGE_SR_TILE - 1) / EDGE_SR_TILE; }
@@ -37,8 +66,8 @@ int64_t inside(int64_t x, int64_t width, int pad_mode) {
 template <class T>
 void pad_line(const EdgeSrPlan &plan, int64_t width, T *line) {
     const int64_t stop = tiles_of(width) * EDGE_SR_TILE + EDGE_SR_MARGIN, side = plan.kernel / 2;
-    for (int64_t x = -EDGE_SR_MARGIN; x < 0; ++x) line[x] = 0;
-    for (int64_t x = width; x < stop; ++x) line[x] = 0;
+    std::memset(line - EDGE_SR_MARGIN, 0, EDGE_SR_MARGIN * sizeof(T));
+    std::memset(line + width, 0, size_t(stop - width) * sizeof(T));
     if (plan.pad_mode == 0) return;
     for (int64_t x = -side; x < 0; ++x) line[x] = line[inside(x, width, plan.pad_mode)];
     for (int64_t x = width; x < width + side; ++x) line[x] = line[inside(x, width, plan.pad_mode)];
@@ -86,6 +115,18 @@ void zero_line(const EdgeSr &model, int64_t width, void *line) {
 
 // ---- arithmetic: float, and pairs of int16 with exact int32 sums ------------------------------------------------------------
 
+constexpr int32_t HALF = 1 << 15;  // of a gray level with 16 fraction bits
+
+// Gray levels with 16 fraction bits, and a half more: the whole part is the rounded level.
+V::I levels(const V::F &pixels) {
+    const V::F inside = V::min(V::max(pixels, V::set(0.0f)), V::set(1.0f));
+    return V::to_int(V::fma(inside, V::set(255.0f * 65536.0f), V::set(float(HALF))));
+}
+V::I levels(const V::I &sums) { return V::add(sums, V::set(HALF)); }
+
+V::F floats(const V::F &pixels) { return pixels; }
+V::F floats(const V::I &sums) { return V::mul(V::to_float(sums), V::set(BYTE / 65536.0f)); }
+
 struct Floats {
     using Line = float;
     using Sum = float;  // also of rows and taps
@@ -95,6 +136,8 @@ struct Floats {
     static Vector plus(const Vector &a, const Vector &b) { return V::add(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::sub(a, b); }
     static Vector step(const Vector &sum, const Vector &x, const Vector &w) { return V::fma(x, w, sum); }
+    static Vector rounding() { return zero(); }  // what sums begin with for level
+    static V::I level(const Vector &sum) { return levels(sum); }
 };
 
 struct Integers {
@@ -106,6 +149,8 @@ struct Integers {
     static Vector plus(const Vector &a, const Vector &b) { return V::add_pairs(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::subtract_pairs(a, b); }
     static Vector step(const Vector &sum, const Vector &x, const Vector &w) { return V::dot(sum, x, w); }
+    static Vector rounding() { return V::set(HALF); }
+    static V::I level(const Vector &sum) { return sum; }
 };
 
 // ---- rows -------------------------------------------------------------------------------------------------------------------
@@ -389,112 +434,128 @@ constexpr int even_rows(int h) { return sizeof(typename A::Line) == 2 ? (h + 2) 
 template <class A>
 constexpr int all_rows(int h) { return even_rows<A>(h) + (sizeof(typename A::Line) == 2 ? (h + 1) / 2 : h); }
 
-// Sums of COUNT candidates, from candidate `first` on, in VECTORS vectors at column x.
+// Sums of COUNT candidates in VECTORS vectors at column x.
 template <class A, int K, int MIRROR, int COUNT, int VECTORS>
-inline void fused_sums(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights, int groups,
-                       typename A::Vector (*sums)[members_of(MIRROR)][VECTORS]) {
+INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
+                       typename A::Vector (&sums)[COUNT][members_of(MIRROR)][VECTORS]) {
     using Vector = typename A::Vector;
     constexpr int H = K / 2;
-    for (int r = 0; r < all_rows<A>(H); ++r) {
+    auto add = [&](int target, const Vector *value) INLINED {
+        repeat<COUNT>([&](auto c) INLINED {
+            const Vector w = V::set(weights[c]);
+            repeat<VECTORS>([&](auto v) INLINED { sums[c][target][v] = A::step(sums[c][target][v], value[v], w); });
+        });
+        weights += COUNT;
+    };
+    repeat<all_rows<A>(H)>([&](auto r) INLINED {
         const int odd_y = r >= even_rows<A>(H);
         const typename A::Sum *row = rows[r] + x;
-        for (int dx = 0; dx <= H; ++dx) {
+        repeat<H + 1>([&](auto dx) INLINED {
             Vector even[VECTORS], odd[VECTORS];
-            for (int v = 0; v < VECTORS; ++v) {
+            repeat<VECTORS>([&](auto v) INLINED {
                 even[v] = A::load(row + v * V::N + dx);
-                if (dx == 0) continue;
-                const Vector left = A::load(row + v * V::N - dx);
-                odd[v] = A::minus(even[v], left);
-                even[v] = A::plus(even[v], left);
-            }
-            for (int c = 0; c < COUNT; ++c) {
-                const Vector w = V::set(weights[c]);
-                for (int v = 0; v < VECTORS; ++v)
-                    sums[c][sum_at(MIRROR, odd_y, 0)][v] = A::step(sums[c][sum_at(MIRROR, odd_y, 0)][v], even[v], w);
-            }
-            weights += groups;
-            if (dx == 0) continue;
-            for (int c = 0; c < COUNT; ++c) {
-                const Vector w = V::set(weights[c]);
-                for (int v = 0; v < VECTORS; ++v)
-                    sums[c][sum_at(MIRROR, odd_y, 1)][v] = A::step(sums[c][sum_at(MIRROR, odd_y, 1)][v], odd[v], w);
-            }
-            weights += groups;
-        }
-    }
+                if (dx > 0) {
+                    const Vector left = A::load(row + v * V::N - dx);
+                    odd[v] = A::minus(even[v], left);
+                    even[v] = A::plus(even[v], left);
+                }
+            });
+            add(sum_at(MIRROR, odd_y, 0), even);
+            if (dx > 0) add(sum_at(MIRROR, odd_y, 1), odd);
+        });
+    });
 }
 
-// best: the largest of COUNT candidates, and of itself unless `first` is 0. start: what sums begin with (rounding).
-template <class A, int K, int MIRROR, int COUNT, int VECTORS>
-inline void fused_block(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights, int groups, int first,
-                        typename A::Vector start, typename A::Vector (*best)[members_of(MIRROR)]) {
+// Makes best the largest of COUNT candidates (and of itself, unless FIRST). start: what sums begin with.
+template <class A, int K, int MIRROR, int COUNT, int VECTORS, bool FIRST>
+INLINE void fused_block(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights, typename A::Vector start,
+                        typename A::Vector (*best)[members_of(MIRROR)]) {
+    using Vector = typename A::Vector;
     constexpr int M = members_of(MIRROR);
-    typename A::Vector sums[COUNT][M][VECTORS];
-    for (int c = 0; c < COUNT; ++c)
-        for (int a = 0; a < M; ++a)
-            for (int v = 0; v < VECTORS; ++v) sums[c][a][v] = a == 0 ? start : A::zero();
-    fused_sums<A, K, MIRROR, COUNT, VECTORS>(rows, x, weights + first, groups, sums);
-    for (int c = 0; c < COUNT; ++c)
-        for (int v = 0; v < VECTORS; ++v) {
-            typename A::Vector phase[M];
-            for (int a = 0; a < M; ++a) phase[a] = sums[c][a][v];
+    Vector sums[COUNT][M][VECTORS];
+    repeat<COUNT>([&](auto c) INLINED {
+        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 ? start : A::zero(); }); });
+    });
+    fused_sums<A, K, MIRROR, COUNT, VECTORS>(rows, x, weights, sums);
+    repeat<COUNT>([&](auto c) INLINED {
+        repeat<VECTORS>([&](auto v) INLINED {
+            Vector phase[M];
+            repeat<M>([&](auto a) INLINED { phase[a] = sums[c][a][v]; });
             combine<M>(phase);
-            for (int a = 0; a < M; ++a) best[v][a] = first + c == 0 ? phase[a] : V::max(best[v][a], phase[a]);
+            repeat<M>([&](auto a) INLINED { best[v][a] = FIRST && c == 0 ? phase[a] : V::max(best[v][a], phase[a]); });
+        });
+    });
+}
+
+// Keeps the compiler from making the taps once for all candidates: it would keep them on the stack, at twice the cost.
+INLINE void forget_taps() {
+#if defined(__GNUC__)
+    asm volatile("" ::: "memory");
+#endif
+}
+
+// An orbit's phases at columns x to x + 2 N. GROUPS: how many candidates; 0: any number.
+template <class A, int K, int MIRROR, int GROUPS>
+INLINE void fused_pair(int groups, const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
+                       typename A::Vector start, typename A::Vector (&best)[2][members_of(MIRROR)]) {
+    constexpr int H = K / 2, TAPS = all_rows<A>(H) * (2 * H + 1), BLOCK = EDGE_SR_FUSED, STEP = V::VECTORS;
+    repeat<2 / STEP>([&](auto part) INLINED {
+        const int64_t at = x + part * STEP * V::N;
+        typename A::Vector(*const largest)[members_of(MIRROR)] = best + part * STEP;
+        const typename A::Sum *w = weights;
+        if (GROUPS == 1 || (GROUPS == 0 && groups == 1))
+            fused_block<A, K, MIRROR, 1, STEP, true>(rows, at, w, start, largest);
+        else
+            fused_block<A, K, MIRROR, BLOCK, STEP, true>(rows, at, w, start, largest);
+        if (GROUPS == 0) {
+            int c = BLOCK;
+            for (w += BLOCK * TAPS; c + BLOCK <= groups; c += BLOCK, w += BLOCK * TAPS) {
+                forget_taps();
+                fused_block<A, K, MIRROR, BLOCK, STEP, false>(rows, at, w, start, largest);
+            }
+            if (c < groups) fused_block<A, K, MIRROR, 1, STEP, false>(rows, at, w, start, largest);
         }
+    });
 }
 
-// Two vectors of an orbit's phases.
-template <class A, int K, int MIRROR>
-inline void fused_pair(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *const *rows, int64_t x,
-                       typename A::Vector start, typename A::Vector (*best)[members_of(MIRROR)]) {
-    const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
-    const int groups = plan.groups;
-    for (int v = 0; v < 2; v += V::VECTORS) {
-        int c = 0;
-        for (; c + V::CANDIDATES <= groups; c += V::CANDIDATES)
-            fused_block<A, K, MIRROR, V::CANDIDATES, V::VECTORS>(rows, x + v * V::N, weights, groups, c, start, best + v);
-        if (c < groups) fused_block<A, K, MIRROR, 1, V::VECTORS>(rows, x + v * V::N, weights, groups, c, start, best + v);
-    }
-}
-
-template <class A, int K, int MIRROR>
-void fused_orbit(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *const *rows, int64_t x,
-                 typename A::Vector start, typename A::Sum *pixels) {
+template <class A, int K, int MIRROR, int GROUPS>
+void fused_orbit(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
     constexpr int M = members_of(MIRROR);
+    const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
     for (int i = 0; i < TILE; i += 2 * V::N) {
         typename A::Vector best[2][M];
-        fused_pair<A, K, MIRROR>(plan, orbit, rows, x + i, start, best);
+        fused_pair<A, K, MIRROR, GROUPS>(plan.groups, rows, x + i, weights, A::zero(), best);
         for (int v = 0; v < 2; ++v)
             for (int a = 0; a < M; ++a) V::store(pixels + orbit.phases[a] * TILE + i + v * V::N, best[v][a]);
     }
 }
 
-template <class A, int K>
-void fused_tile(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Vector start, typename A::Sum *pixels) {
+template <class A, int K, int GROUPS>
+void fused_tile(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
     for (int o = 0; o < plan.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         switch (orbit.mirror) {
-            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH>(plan, orbit, rows, x, start, pixels); break;
-            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS>(plan, orbit, rows, x, start, pixels); break;
-            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS>(plan, orbit, rows, x, start, pixels); break;
-            default: fused_orbit<A, K, EDGE_SR_ALONE>(plan, orbit, rows, x, start, pixels); break;
+            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH, GROUPS>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS, 0>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS, 0>(plan, orbit, rows, x, pixels); break;
+            default: fused_orbit<A, K, EDGE_SR_ALONE, 0>(plan, orbit, rows, x, pixels); break;
         }
     }
 }
 
-// ---- output -----------------------------------------------------------------------------------------------------------------
-
-constexpr int32_t HALF = 1 << 15;  // of a gray level with 16 fraction bits
-
-// Gray levels with 16 fraction bits, and a half more: the whole part is the rounded level.
-V::I levels(const V::F &pixels) {
-    const V::F inside = V::min(V::max(pixels, V::set(0.0f)), V::set(1.0f));
-    return V::to_int(V::fma(inside, V::set(255.0f * 65536.0f), V::set(float(HALF))));
+// Bytes at twice the size, straight from the registers: columns [x, stop), a multiple of 2 N.
+template <class A, int K, int GROUPS>
+void fused_bytes(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
+    const typename A::Sum *weights = static_cast<const typename A::Sum *>(plan.orbit_list[0].weights);
+    for (; x < stop; x += 2 * V::N, upper += 4 * V::N, lower += 4 * V::N) {
+        typename A::Vector best[2][4];
+        fused_pair<A, K, EDGE_SR_BOTH, GROUPS>(plan.groups, rows, x, weights, A::rounding(), best);
+        V::weave2(upper, A::level(best[0][0]), A::level(best[0][1]), A::level(best[1][0]), A::level(best[1][1]));
+        V::weave2(lower, A::level(best[0][2]), A::level(best[0][3]), A::level(best[1][2]), A::level(best[1][3]));
+    }
 }
-V::I levels(const V::I &sums) { return V::add(sums, V::set(HALF)); }
 
-V::F floats(const V::F &pixels) { return pixels; }
-V::F floats(const V::I &sums) { return V::mul(V::to_float(sums), V::set(BYTE / 65536.0f)); }
+// ---- output -----------------------------------------------------------------------------------------------------------------
 
 // One output row of a tile, from `scale` planes of phases.
 template <class Sum>
@@ -549,34 +610,59 @@ void write_tile(const EdgeSrPlan &plan, const Sum *pixels, int64_t x, int64_t wi
 
 // ---- produce ----------------------------------------------------------------------------------------------------------------
 
-template <class A>
-void make_pixels(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, char *scratch) {
-    using Sum = typename A::Sum;
-    Sum *pixels = reinterpret_cast<Sum *>(scratch + plan.pixels_at);
-    if (plan.fused) {
-        switch (plan.kernel) {
-            case 3: return fused_tile<A, 3>(plan, rows, x, A::zero(), pixels);
-            case 5: return fused_tile<A, 5>(plan, rows, x, A::zero(), pixels);
-            default: return fused_tile<A, 7>(plan, rows, x, A::zero(), pixels);
-        }
+template <class A, int K, int GROUPS>
+void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
+                   bool raw, char *scratch) {
+    typename A::Sum *pixels = reinterpret_cast<typename A::Sum *>(scratch + plan.pixels_at);
+    int64_t x = first;
+    if (raw && plan.scale == 2) {  // but for the last columns, if they do not fill vectors
+        const int64_t whole = (stop < width ? stop : width) / (2 * V::N) * (2 * V::N);
+        fused_bytes<A, K, GROUPS>(plan, rows, x, whole, static_cast<uint8_t *>(out[0]) + 2 * x, static_cast<uint8_t *>(out[1]) + 2 * x);
+        x = whole;
+        if (x >= width) return;
     }
+    for (; x < stop; x += TILE) {
+        fused_tile<A, K, GROUPS>(plan, rows, x, pixels);
+        write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
+    }
+}
+
+template <class A, int K>
+void produce_fused_any(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width,
+                       void *const *out, bool raw, char *scratch) {
+    if (plan.groups == 1) return produce_fused<A, K, 1>(plan, rows, first, stop, width, out, raw, scratch);
+    if (plan.groups == 2) return produce_fused<A, K, 2>(plan, rows, first, stop, width, out, raw, scratch);
+    return produce_fused<A, K, 0>(plan, rows, first, stop, width, out, raw, scratch);
+}
+
+template <class A>
+void produce_tiles(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
+                   bool raw, char *scratch) {
+    using Sum = typename A::Sum;
     Sum *taps = reinterpret_cast<Sum *>(scratch + plan.taps_at), *sums = reinterpret_cast<Sum *>(scratch + plan.sums_at);
-    make_taps<A>(plan, rows, x, taps);
-    for (int b = 0; b < plan.batches; ++b) run_batch<A>(plan, plan.batch_list[b], taps, sums, pixels);
+    Sum *pixels = reinterpret_cast<Sum *>(scratch + plan.pixels_at);
+    for (int64_t x = first; x < stop; x += TILE) {
+        make_taps<A>(plan, rows, x, taps);
+        for (int b = 0; b < plan.batches; ++b) run_batch<A>(plan, plan.batch_list[b], taps, sums, pixels);
+        write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
+    }
 }
 
 template <class A>
 void produce_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t width, void *const *out, bool raw, char *scratch) {
-    using Sum = typename A::Sum;
     const int64_t padded = tiles_of(width) * TILE;
-    for (int64_t chunk = 0; chunk < padded; chunk += EDGE_SR_CHUNK) {
-        const int64_t stop = chunk + EDGE_SR_CHUNK < padded ? chunk + EDGE_SR_CHUNK : padded;
-        const Sum *rows[MAX_ROWS];
-        make_rows<A>(plan, lines, chunk, stop, scratch, rows);
-        for (int64_t x = chunk; x < stop; x += TILE) {
-            make_pixels<A>(plan, rows, x, scratch);
-            write_tile(plan, reinterpret_cast<const Sum *>(scratch + plan.pixels_at), x, width, out, raw, scratch + plan.woven_at);
-        }
+    for (int64_t first = 0; first < padded; first += EDGE_SR_CHUNK) {
+        const int64_t stop = first + EDGE_SR_CHUNK < padded ? first + EDGE_SR_CHUNK : padded;
+        const typename A::Sum *rows[MAX_ROWS];
+        make_rows<A>(plan, lines, first, stop, scratch, rows);
+        if (!plan.fused)
+            produce_tiles<A>(plan, rows, first, stop, width, out, raw, scratch);
+        else if (plan.kernel == 3)
+            produce_fused_any<A, 3>(plan, rows, first, stop, width, out, raw, scratch);
+        else if (plan.kernel == 5)
+            produce_fused_any<A, 5>(plan, rows, first, stop, width, out, raw, scratch);
+        else
+            produce_fused_any<A, 7>(plan, rows, first, stop, width, out, raw, scratch);
     }
 }
 

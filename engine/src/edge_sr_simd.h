@@ -26,7 +26,7 @@ namespace {
 struct V {
     static constexpr int N = 16;
     static constexpr int BLOCK = 4;                     // vectors of one row of sums that are made together
-    static constexpr int VECTORS = 2, CANDIDATES = 2;  // the same of fused sums
+    static constexpr int VECTORS = 2;  // the same of fused sums
     using F = __m512;
     using I = __m512i;
     using H = __m512i;
@@ -104,7 +104,7 @@ struct V {
 #elif defined(THINLENS_ESR_AVX2)
 
 struct V {
-    static constexpr int N = 8, BLOCK = 2, VECTORS = 1, CANDIDATES = 2;
+    static constexpr int N = 8, BLOCK = 2, VECTORS = 1;
     using F = __m256;
     using I = __m256i;
     using H = __m256i;
@@ -174,7 +174,7 @@ struct V {
 #elif defined(THINLENS_ESR_NEON)
 
 struct V {
-    static constexpr int N = 4, BLOCK = 4, VECTORS = 2, CANDIDATES = 2;
+    static constexpr int N = 4, BLOCK = 4, VECTORS = 2;
     using F = float32x4_t;
     using I = int32x4_t;
     using H = int16x8_t;
@@ -236,88 +236,58 @@ struct V {
 
 #else
 
-// Arrays instead of registers: compilers turn these loops into whatever the processor at least has.
+// One column at a time.
 struct V {
-    static constexpr int N = 8, BLOCK = 1, VECTORS = 1, CANDIDATES = 1;
-    struct F { float v[N]; };
-    struct I { int32_t v[N]; };
-    struct H { int16_t v[2 * N]; };
-    template <class T, class Op>
-    static T each(Op op) {
-        T r;
-        for (int i = 0; i < int(sizeof r.v / sizeof r.v[0]); ++i) r.v[i] = op(i);
-        return r;
-    }
-    static F load(const float *p) { return each<F>([&](int i) { return p[i]; }); }
-    static void store(float *p, const F &v) { std::memcpy(p, v.v, sizeof v); }
-    static F set(float v) { return each<F>([&](int) { return v; }); }
-    static F fma(const F &a, const F &b, const F &c) { return each<F>([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); }); }
-    static F fnma(const F &a, const F &b, const F &c) { return each<F>([&](int i) { return std::fma(-a.v[i], b.v[i], c.v[i]); }); }
-    static F add(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] + b.v[i]; }); }
-    static F sub(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] - b.v[i]; }); }
-    static F mul(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] * b.v[i]; }); }
-    static F max(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-    static F min(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-    static I load(const int32_t *p) { return each<I>([&](int i) { return p[i]; }); }
-    static void store(int32_t *p, const I &v) { std::memcpy(p, v.v, sizeof v); }
-    static I set(int32_t v) { return each<I>([&](int) { return v; }); }
-    static int32_t wrap(uint32_t v) { return int32_t(v); }
-    static I add(const I &a, const I &b) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) + uint32_t(b.v[i])); }); }
-    static I sub(const I &a, const I &b) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) - uint32_t(b.v[i])); }); }
-    static I max(const I &a, const I &b) { return each<I>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-    static I exponent(const I &a) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) << 23); }); }
-    static F from_bits(const I &a) {
+    static constexpr int N = 1, BLOCK = 4, VECTORS = 2;
+    using F = float;
+    using I = int32_t;
+    struct H { int16_t v[2]; };
+    static F load(const float *p) { return *p; }
+    static void store(float *p, F v) { *p = v; }
+    static F set(float v) { return v; }
+    static F fma(F a, F b, F c) { return std::fma(a, b, c); }
+    static F fnma(F a, F b, F c) { return std::fma(-a, b, c); }
+    static F add(F a, F b) { return a + b; }
+    static F sub(F a, F b) { return a - b; }
+    static F mul(F a, F b) { return a * b; }
+    static F max(F a, F b) { return a > b ? a : b; }
+    static F min(F a, F b) { return a < b ? a : b; }
+    static I load(const int32_t *p) { return *p; }
+    static void store(int32_t *p, I v) { *p = v; }
+    static I set(int32_t v) { return v; }
+    static I add(I a, I b) { return I(uint32_t(a) + uint32_t(b)); }
+    static I sub(I a, I b) { return I(uint32_t(a) - uint32_t(b)); }
+    static I max(I a, I b) { return a > b ? a : b; }
+    static I exponent(I a) { return I(uint32_t(a) << 23); }
+    static F from_bits(I a) {
         F r;
         std::memcpy(&r, &a, sizeof r);
         return r;
     }
-    static I bits(const F &a) {
+    static I bits(F a) {
         I r;
         std::memcpy(&r, &a, sizeof r);
         return r;
     }
-    static F to_float(const I &a) { return each<F>([&](int i) { return float(a.v[i]); }); }
-    static I to_int(const F &a) { return each<I>([&](int i) { return int32_t(std::nearbyint(a.v[i])); }); }  // a: of bytes
-    static H load(const int16_t *p) { return each<H>([&](int i) { return p[i]; }); }
-    static void store(int16_t *p, const H &v) { std::memcpy(p, v.v, sizeof v); }
-    static H add16(const H &a, const H &b) { return each<H>([&](int i) { return int16_t(a.v[i] + b.v[i]); }); }
-    static H sub16(const H &a, const H &b) { return each<H>([&](int i) { return int16_t(a.v[i] - b.v[i]); }); }
-    static int32_t two(int16_t a, int16_t b) { return wrap(uint32_t(uint16_t(a)) | uint32_t(uint16_t(b)) << 16); }
-    static void interleave(int32_t *out, const H &a, const H &b) {
-        for (int i = 0; i < 2 * N; ++i) out[i] = two(a.v[i], b.v[i]);
-    }
-    static I load_pairs(const int32_t *p) { return load(p); }
-    static I add_pairs(const I &a, const I &b) {
-        return each<I>([&](int i) { return two(int16_t(first(a.v[i]) + first(b.v[i])), int16_t(second(a.v[i]) + second(b.v[i]))); });
-    }
-    static I subtract_pairs(const I &a, const I &b) {
-        return each<I>([&](int i) { return two(int16_t(first(a.v[i]) - first(b.v[i])), int16_t(second(a.v[i]) - second(b.v[i]))); });
-    }
-    static int32_t first(int32_t pair) { return int16_t(uint16_t(uint32_t(pair))); }
-    static int32_t second(int32_t pair) { return int16_t(uint16_t(uint32_t(pair) >> 16)); }
-    static I dot(const I &sum, const I &pairs, const I &weights) {
-        return each<I>([&](int i) {
-            const int32_t x = pairs.v[i], w = weights.v[i];
-            return sum.v[i] + first(x) * first(w) + second(x) * second(w);
-        });
-    }
-    static uint8_t byte(int32_t v) { return uint8_t(v < 0 ? 0 : v >> 16 > 255 ? 255 : v >> 16); }
-    static void weave(uint8_t *out, const I &phase, int at, int step) {
-        for (int i = 0; i < N; ++i) out[at + i * step] = byte(phase.v[i]);
-    }
-    static void weave1(uint8_t *out, const I &a0, const I &a1) { weave(out, a0, 0, 1), weave(out, a1, N, 1); }
-    static void weave2(uint8_t *out, const I &a0, const I &b0, const I &a1, const I &b1) {
-        weave(out, a0, 0, 2), weave(out, b0, 1, 2), weave(out, a1, 2 * N, 2), weave(out, b1, 2 * N + 1, 2);
-    }
-    static void weave3(uint8_t *out, const I &a, const I &b, const I &c) {
-        weave(out, a, 0, 3), weave(out, b, 1, 3), weave(out, c, 2, 3);
-    }
-    static void weave4(uint8_t *out, const I &a, const I &b, const I &c, const I &d) {
-        weave(out, a, 0, 4), weave(out, b, 1, 4), weave(out, c, 2, 4), weave(out, d, 3, 4);
-    }
-    static void weave2(float *out, const F &a, const F &b) {
-        for (int i = 0; i < N; ++i) out[2 * i] = a.v[i], out[2 * i + 1] = b.v[i];
-    }
+    static F to_float(I a) { return F(a); }
+    static I to_int(F a) { return I(std::nearbyint(a)); }  // a is small
+    static H load(const int16_t *p) { return {{p[0], p[1]}}; }
+    static H add16(H a, H b) { return {{int16_t(a.v[0] + b.v[0]), int16_t(a.v[1] + b.v[1])}}; }
+    static H sub16(H a, H b) { return {{int16_t(a.v[0] - b.v[0]), int16_t(a.v[1] - b.v[1])}}; }
+    static I two(int a, int b) { return I(uint32_t(uint16_t(a)) | uint32_t(uint16_t(b)) << 16); }
+    static int first(I pair) { return int16_t(uint16_t(uint32_t(pair))); }
+    static int second(I pair) { return int16_t(uint16_t(uint32_t(pair) >> 16)); }
+    static void interleave(int32_t *out, H a, H b) { out[0] = two(a.v[0], b.v[0]), out[1] = two(a.v[1], b.v[1]); }
+    static I load_pairs(const int32_t *p) { return *p; }
+    static I add_pairs(I a, I b) { return two(first(a) + first(b), second(a) + second(b)); }
+    static I subtract_pairs(I a, I b) { return two(first(a) - first(b), second(a) - second(b)); }
+    static I dot(I sum, I pairs, I weights) { return sum + first(pairs) * first(weights) + second(pairs) * second(weights); }
+    static uint8_t byte(I v) { return uint8_t(v < 0 ? 0 : v >> 16 > 255 ? 255 : v >> 16); }
+    static void weave1(uint8_t *out, I a0, I a1) { out[0] = byte(a0), out[1] = byte(a1); }
+    static void weave2(uint8_t *out, I a0, I b0, I a1, I b1) { weave1(out, a0, b0), weave1(out + 2, a1, b1); }
+    static void weave3(uint8_t *out, I a, I b, I c) { weave1(out, a, b), out[2] = byte(c); }
+    static void weave4(uint8_t *out, I a, I b, I c, I d) { weave1(out, a, b), weave1(out + 2, c, d); }
+    static void weave2(float *out, F a, F b) { out[0] = a, out[1] = b; }
 };
 
 #endif
