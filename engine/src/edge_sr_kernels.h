@@ -455,9 +455,10 @@ INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const type
             repeat<VECTORS>([&](auto v) INLINED {
                 even[v] = A::load(row + v * V::N + dx);
                 if (dx > 0) {
-                    const Vector left = A::load(row + v * V::N - dx);
-                    odd[v] = A::minus(even[v], left);
-                    even[v] = A::plus(even[v], left);
+                    Vector left = A::load(row + v * V::N - dx), right = even[v];
+                    V::keep(left), V::keep(right);
+                    odd[v] = A::minus(right, left);
+                    even[v] = A::plus(right, left);
                 }
             });
             add(sum_at(MIRROR, odd_y, 0), even);

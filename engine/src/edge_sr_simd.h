@@ -19,6 +19,15 @@
 #include <arm_neon.h>
 #endif
 
+// Makes the compiler hold a value in a register: it likes to load it again for each use, and loads across cache lines are dear.
+#if defined(__GNUC__) && (defined(THINLENS_ESR_AVX512) || defined(THINLENS_ESR_AVX2))
+#define THINLENS_ESR_KEEP(value) asm("" : "+v"(value))
+#elif defined(__GNUC__) && defined(THINLENS_ESR_NEON)
+#define THINLENS_ESR_KEEP(value) asm("" : "+w"(value))
+#else
+#define THINLENS_ESR_KEEP(value) (void)(value)
+#endif
+
 namespace {
 
 #if defined(THINLENS_ESR_AVX512)
@@ -51,6 +60,8 @@ struct V {
     static I bits(F a) { return _mm512_castps_si512(a); }
     static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
     static I to_int(F a) { return _mm512_cvtps_epi32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm512_loadu_si512(p); }
     static void store(int16_t *p, H v) { _mm512_storeu_si512(p, v); }
     static H add16(H a, H b) { return _mm512_add_epi16(a, b); }
@@ -129,6 +140,8 @@ struct V {
     static I bits(F a) { return _mm256_castps_si256(a); }
     static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
     static I to_int(F a) { return _mm256_cvtps_epi32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
     static void store(int16_t *p, H v) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), v); }
     static H add16(H a, H b) { return _mm256_add_epi16(a, b); }
@@ -199,6 +212,8 @@ struct V {
     static I bits(F a) { return vreinterpretq_s32_f32(a); }
     static F to_float(I a) { return vcvtq_f32_s32(a); }
     static I to_int(F a) { return vcvtnq_s32_f32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return vld1q_s16(p); }
     static void store(int16_t *p, H v) { vst1q_s16(p, v); }
     static H add16(H a, H b) { return vaddq_s16(a, b); }
@@ -271,6 +286,8 @@ struct V {
     }
     static F to_float(I a) { return F(a); }
     static I to_int(F a) { return I(std::nearbyint(a)); }  // a is small
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return {{p[0], p[1]}}; }
     static H add16(H a, H b) { return {{int16_t(a.v[0] + b.v[0]), int16_t(a.v[1] + b.v[1])}}; }
     static H sub16(H a, H b) { return {{int16_t(a.v[0] - b.v[0]), int16_t(a.v[1] - b.v[1])}}; }
