@@ -32,7 +32,7 @@ struct Constant {
     static constexpr int value = I;
     constexpr operator int() const { return I; }
 };
-#if defined(THINLENS_ESR_SCALAR)
+#if defined(THINLENS_ESR_SCALAR) || defined(__SANITIZE_ADDRESS__)  // compilers need many minutes to check what is unrolled
 template <int N, class Body>
 INLINE void repeat(const Body &body) {
     for (int i = 0; i < N; ++i) body(i);
