@@ -62,7 +62,19 @@ def engine_run(model: Model, image: npt.NDArray[np.uint8], isa: str | None) -> t
     request, call, handle = Request(width, height, 0, 0), engine().tl_run, plan._handle
 
     def run() -> NativePlan:
-        check(call(handle, ctypes.byref(request), image.ctypes.data, width, out.ctypes.data, out.shape[1], 1, NO_PROGRESS, None))
+        check(
+            call(
+                handle,
+                ctypes.byref(request),
+                image.ctypes.data,
+                width,
+                out.ctypes.data,
+                out.shape[1],
+                1,
+                NO_PROGRESS,
+                None,
+            )
+        )
         return plan  # kept as long as its handle is in use
 
     return run, out
@@ -132,11 +144,16 @@ def measure(model: Model, image: npt.NDArray[np.uint8], isa: str | None, *, runt
 def table(records: list[dict[str, Any]]) -> str:
     """Markdown."""
     peers = ["opencv_bicubic", "pillow_bicubic", "ort", "openvino"]
-    lines = ["| network | instruction set | ms | OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |", "|---|---|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| network | instruction set | ms | OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
     for record in records:
         ratios = [f"{record[peer]['ratio']:.2f}" if peer in record else "" for peer in peers]
         ms = record["opencv_bicubic"]["ms"]
-        lines.append(f"| `{record['model']}`{' mirrored' if record['mirrored'] else ''} | {record['isa']} | {ms:.2f} | {' | '.join(ratios)} |")
+        lines.append(
+            f"| `{record['model']}`{' mirrored' if record['mirrored'] else ''} | {record['isa']} | {ms:.2f} | {' | '.join(ratios)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -158,11 +175,23 @@ def main() -> None:
         model = read_model(find_model(name))
         for isa in arguments.isa:
             figures = measure(mirrored(model) if mirror else model, image, isa, runtimes=arguments.runtimes)
-            records.append({"model": model.card.name, "source": model.card.training.schedule, "mirrored": mirror, "isa": isa or isa_names()[0], **figures})
+            records.append(
+                {
+                    "model": model.card.name,
+                    "source": model.card.training.schedule,
+                    "mirrored": mirror,
+                    "isa": isa or isa_names()[0],
+                    **figures,
+                }
+            )
             print(json.dumps(records[-1]), flush=True)
     host = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "opencv": cv2.__version__}
-    RESULTS.joinpath("engine_speed.json").write_text(json.dumps({"host": host, "size": [width, height], "records": records}, indent=1) + "\n")
-    RESULTS.joinpath("engine_speed.md").write_text(HEAD.format(width=width, height=height, pairs=PAIRS) + "\n" + table(records))
+    RESULTS.joinpath("engine_speed.json").write_text(
+        json.dumps({"host": host, "size": [width, height], "records": records}, indent=1) + "\n"
+    )
+    RESULTS.joinpath("engine_speed.md").write_text(
+        HEAD.format(width=width, height=height, pairs=PAIRS) + "\n" + table(records)
+    )
 
 
 if __name__ == "__main__":
