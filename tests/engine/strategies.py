@@ -1,7 +1,7 @@
 """Random networks for Hypothesis: graphs of ops that fit together, with weights that keep values near 1.
 
-`THINLENS_EXAMPLES` in the environment: how many networks each test tries, instead of the small number that suits every run;
-they are then new ones each time.
+`THINLENS_EXAMPLES` in the environment: how many networks each test tries, instead of the small number that suits every
+run; they are then new ones each time.
 """
 
 import math
