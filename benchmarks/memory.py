@@ -2,11 +2,11 @@
 
     python benchmarks/memory.py [--heights 8]
 
-Every figure is the peak resident memory (VmHWM, so Linux only) of a fresh process, less that of an interpreter that has
-imported NumPy and nothing else. Rows are synthesised, pushed one by one, and what comes out is discarded.
+Every figure is the peak resident memory (VmHWM, so Linux only) of a fresh process, less that of an interpreter that
+has imported NumPy and nothing else. Rows are synthesised, pushed one by one, and what comes out is discarded.
 ``--heights``: how many times as high the second image of each width is. ONNX Runtime, where it is installed (with
-onnx), runs the same network on a whole image of 1920x1080. Writes ``docs/results/memory.json`` and ``memory.md``; takes
-some ten minutes.
+onnx), runs the same network on a whole image of 1920x1080. Writes
+``docs/results/memory.json`` and ``memory.md``; takes some ten minutes.
 """
 
 import argparse
@@ -32,8 +32,9 @@ SIZES = {"1080p": (1920, 1080), "8K": (7680, 4320), "100 MP": (10_000, 10_000)}
 HEAD = """# Memory: row by row beside the whole image
 
 `python benchmarks/memory.py` measures and writes this page. A network of four 3x3 convolutions (1, 16, 16, 16, 4
-channels) and a pixel shuffle, x2, 8-bit luma in and out, one thread. Peak resident memory of a fresh process over a bare
-interpreter with NumPy ({bare:.1f} MB); *buffers*: what `thinlens inspect --width` prints, the engine's own part of it.
+channels) and a pixel shuffle, x2, 8-bit luma in and out, one thread. Peak resident memory of a fresh process over a
+bare interpreter with NumPy ({bare:.1f} MB); *buffers*: what `thinlens inspect --width` prints, the
+engine's own part of it.
 
 | input | size | buffers, MB | peak over bare, MB | {times} times as high, MB | change of the peak |
 |---|--:|--:|--:|--:|--:|
@@ -174,8 +175,8 @@ def main() -> None:
     peer = whole_image(bare)
     if peer is not None:
         ratio = peer["peak_over_bare"] / streams[0]["peak_over_bare"]
-        found = f"{peer['peak_over_bare'] / 1e6:.0f} MB over bare, {ratio:.0f} times as much"
-        text += f"\nONNX Runtime {peer['version']} on the whole image, 1920x1080: {found}.\n"
+        held = f"{peer['peak_over_bare'] / 1e6:.0f} MB over bare, {ratio:.0f} times as much"
+        text += f"\nONNX Runtime {peer['version']} on the whole image, 1920x1080: {held}.\n"
     host = {"machine": platform.machine(), "system": platform.system(), "threads": 1}
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     record = {
