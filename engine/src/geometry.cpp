@@ -129,8 +129,8 @@ Rows View::local(int64_t y) const {
 
 Rows View::rows(int64_t y) const {
     if (!op_.winograd) return reads(y);
-    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together
-    return {reads(first).first, reads(first + WINOGRAD_ROWS - 1).stop};
+    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together; the last may lie below the image
+    return {local(first).first, local(first + WINOGRAD_ROWS - 1).stop};
 }
 
 Rows View::reads(int64_t y) const {
