@@ -2,13 +2,14 @@
 
     python benchmarks/training_curve.py RUN ... -o docs/results/small_networks_curve.svg
 
-RUN is what `thinlens train -o RUN` made. Each point is one batch, every 200 steps; the line is the mean of nine of them.
+RUN is what `thinlens train -o RUN` made. Each point is one batch, every 200 steps; the line is the mean of nine.
 Losses that are a mean squared error are drawn in dB, so that up is better. The numbers are written beside, as JSON.
 """
 
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from thinlens.model.file import read_model
@@ -57,7 +58,7 @@ def draw(curves: dict[str, Curve]) -> str:
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>', *parts, "</svg>"]) + "\n"
 
 
-def _axes(place, steps: int, low: int, high: int) -> str:
+def _axes(place: Callable[[float, float], tuple[float, float]], steps: int, low: int, high: int) -> str:
     lines = ['<rect width="100%" height="100%" fill="white"/>']
     for value in range(low, high + 1, max(1, (high - low) // 8)):
         (x, y), (right, _) = place(0, value), place(steps, value)

@@ -118,5 +118,5 @@ def test_a_source_that_does_not_fit_is_refused(tmp_path: Path, network: str, sou
 
 
 def test_an_unknown_source_lists_near_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean .*`espcn_d16_s32_x2`"):
+    with pytest.raises(UnknownNameError, match=r"did you mean .*`espcn_d16_s32_x2`"):
         run_recipe(recipe_for(tmp_path / "data", source="espcn_d16_s32"), tmp_path / "run")
