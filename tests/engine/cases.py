@@ -1,0 +1,198 @@
+"""One plan an op and way of using it, for the parity tests and for the vectors that other processors replay."""
+
+import numpy as np
+
+from tests.plans import attention_plan, bands_plan, branches_plan, conv, plan_of, tensors_of, whole_image_plan
+from thinlens.model import ops
+
+# Around the widths of vectors, of blocks of output channels, and of tiles of columns.
+CHANNELS = (1, 3, 15, 16, 17, 48, 63, 64, 65)
+SIZES = ((1, 1), (1, 9), (7, 1), (5, 8), (12, 12), (17, 11), (18, 72), (3, 64), (2, 65), (4, 130))
+PAD_MODES = ("zero", "edge", "mirror")
+
+
+def single(op, channels):
+    """A plan of one op, which reads the input."""
+    return plan_of(("image", op, "input"), input_channels=channels)
+
+
+def pair(op, channels):
+    """A plan of one op that reads the input, and something else of the same size."""
+    return plan_of(("other", ops.Tanh(), "input"), ("image", op, "input other"), input_channels=channels)
+
+
+def deconv(channels, kernel, **fields):
+    """A transposed convolution (in, out)."""
+    return ops.ConvTranspose2d(in_channels=channels[0], out_channels=channels[1], kernel=(kernel, kernel), **fields)
+
+
+def _convolutions():
+    for i, c in enumerate(CHANNELS):
+        yield f"conv_c{c}", single(conv((c, c), pad_mode=PAD_MODES[i % 3], bias=True), c)
+    for mode in PAD_MODES:
+        for name, kernel, fields in (
+            ("tall", (5, 3), {"padding": (2, 1)}),
+            ("wide", (2, 7), {"padding": (1, 3)}),
+            ("large", (9, 9), {"padding": (4, 4)}),
+            ("far", (5, 5), {"padding": (4, 4)}),
+            ("stride2", (3, 3), {"padding": (1, 1), "stride": 2}),
+            ("stride3", (5, 5), {"padding": (2, 2), "stride": 3}),
+            ("even", (4, 4), {"padding": (2, 1), "stride": 2}),
+            ("gaps", (2, 1), {"stride": 5, "padding": (1, 0)}),
+        ):
+            op = ops.Conv2d(in_channels=2, out_channels=3, kernel=kernel, pad_mode=mode, **fields)
+            yield f"conv_{name}_{mode}", single(op, 2)
+    yield "conv_valid", single(conv((3, 4), padding=(0, 0)), 3)
+    yield "conv_point", single(conv((17, 5), 1, bias=True), 17)
+    yield "conv_groups", single(conv((6, 9), groups=3, bias=True), 6)
+    yield "conv_depthwise", single(conv((16, 16), 5, groups=16, pad_mode="mirror"), 16)
+    yield "conv_depthwise_many", single(conv((3, 6), groups=3, stride=2, pad_mode="edge"), 3)
+    for i, activation in enumerate(_activations(7)):
+        head = conv((2, 7), pad_mode=PAD_MODES[i % 3], bias=True)
+        yield f"conv_then_{i}", plan_of(("head", head, "input"), ("image", activation, "head"), input_channels=2)
+
+
+def _transposed():
+    for mode in ("zero", "edge"):
+        yield f"deconv_9s2_{mode}", single(deconv((3, 2), 9, stride=2, padding=(4, 4), output_padding=1, pad_mode=mode), 3)
+        yield f"deconv_9s3_{mode}", single(deconv((2, 7), 9, stride=3, padding=(3, 3), bias=True, pad_mode=mode), 2)
+        yield f"deconv_4s2_{mode}", single(deconv((16, 3), 4, stride=2, padding=(1, 1), pad_mode=mode), 16)
+    yield "deconv_9s4", single(deconv((3, 1), 9, stride=4, padding=(3, 3), output_padding=1), 3)
+    yield "deconv_2s3", single(deconv((2, 2), 2, stride=3), 2)  # leaves gaps
+    yield "deconv_3s1", single(deconv((2, 3), 3, padding=(1, 1), bias=True), 2)
+    yield "deconv_far", single(deconv((2, 3), 3, stride=2, padding=(4, 0)), 2)
+    yield "deconv_then", plan_of(("up", deconv((1, 4), 5, stride=2, padding=(2, 2)), "input"), ("image", ops.Tanh(), "up"))
+
+
+def _activations(channels):
+    return (
+        ops.Relu(),
+        ops.LeakyRelu(slope=0.2),
+        ops.LeakyRelu(slope=-3.5),
+        ops.PRelu(),
+        ops.PRelu(slopes=channels),
+        ops.Tanh(),
+        ops.Sigmoid(),
+    )
+
+
+def _pixelwise():
+    for i, activation in enumerate(_activations(17)):
+        yield f"activation_{i}", single(activation, 17)
+    for c in CHANNELS:
+        yield f"affine_c{c}", single(ops.Affine(channels=c), c)
+        yield f"add_c{c}", pair(ops.Add(a=2.0, b=-0.5), c)
+        yield f"multiply_c{c}", pair(ops.Multiply(), c)
+        yield f"max_c{c}", single(ops.ChannelMax(), c)
+        yield f"softmax_c{c}", pair(ops.SoftmaxSum(), c)
+        yield f"concat_c{c}", pair(ops.Concat(count=2), c)
+    yield "affine_weight", single(ops.Affine(channels=3, bias=False), 3)
+    yield "affine_bias", single(ops.Affine(channels=3, weight=False), 3)
+    yield "clamp", single(ops.Clamp(low=-0.5, high=0.25), 3)
+    yield "slice", single(ops.ChannelSlice(start=1, stop=4), 5)
+    yield "gather", single(ops.ChannelGather(channels=(2, 0, 0, 1, 2)), 3)
+    yield "same_twice", plan_of(("image", ops.Multiply(), "input input"), input_channels=3)
+    one = ("one", ops.ChannelMax(), "input")
+    for name, op in (("add", ops.Add(a=-1.0)), ("multiply", ops.Multiply())):
+        yield f"{name}_one_left", plan_of(one, ("image", op, "one input"), input_channels=5)
+        yield f"{name}_one_right", plan_of(one, ("image", op, "input one"), input_channels=5)
+    yield "concat_three", plan_of(one, ("image", ops.Concat(count=3), "one input one"), input_channels=4)
+
+
+def _spatial():
+    for scale in (1, 2, 3, 4):
+        yield f"shuffle_{scale}", single(ops.PixelShuffle(scale=scale), 3 * scale**2)
+        yield f"unshuffle_{scale}", single(ops.PixelUnshuffle(scale=scale), 2)
+    for name, kernel, fields in (
+        ("esa", (7, 7), {"stride": 3}),
+        ("padded", (3, 3), {"stride": 2, "padding": (1, 1)}),
+        ("wide", (2, 3), {"padding": (0, 1)}),
+        ("sparse", (2, 2), {"stride": 4, "padding": (1, 1)}),
+    ):
+        yield f"pool_{name}", single(ops.MaxPool(kernel=kernel, **fields), 3)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        for border in ("edge", "symmetric"):
+            for factor in (1, 2, 3, 4):
+                op = ops.Resize(mode=mode, factor=factor, border=border, coefficient=-0.5)
+                yield f"{mode}_{border}_x{factor}", single(op, 2)
+        for stride in (2, 3):
+            yield f"{mode}_to_larger_{stride}", _resized(ops.MaxPool(kernel=(1, 1), stride=stride), mode, "input")
+        yield f"{mode}_to_smaller", _resized(ops.PixelShuffle(scale=3), mode, "input", 9)
+        yield f"{mode}_to_unread", _resized(ops.PixelShuffle(scale=2), mode, "small", 4)
+    for mode in PAD_MODES:
+        yield f"pad_{mode}", single(ops.Pad(top=3, bottom=6, left=2, right=7, mode=mode), 2)
+        yield f"pad_far_{mode}", single(ops.Pad(top=23, bottom=40, left=31, right=19, mode=mode), 1)
+    yield "crop", single(ops.Crop(top=1, bottom=2, left=1), 2)
+    yield "crop_rows", single(ops.Crop(bottom=4), 3)
+    yield "crop_columns", single(ops.Crop(left=3, right=1), 3)
+
+
+def _resized(op, mode, to, channels=2):
+    """A value resized to the size of ``to``, of which nothing else is read if it is `small`."""
+    small = ("small", conv((channels, 1), padding=(0, 0)), "input")
+    rows = [("other", op, "input"), ("image", ops.Resize(mode=mode), f"other {to}")]
+    return plan_of(*([small] if to == "small" else []), *rows, input_channels=channels)
+
+
+def _global():
+    for c in (1, 3, 17):
+        yield f"mean_c{c}", single(ops.GlobalMean(), c)
+        yield f"std_c{c}", single(ops.GlobalStd(), c)
+    mean = ("mean", ops.GlobalMean(), "input")
+    yield "add_mean", plan_of(mean, ("image", ops.Add(b=-1.0), "input mean"), input_channels=3)
+    yield "multiply_mean_left", plan_of(mean, ("image", ops.Multiply(), "mean input"), input_channels=3)
+    yield "one_number", plan_of(mean, ("one", ops.ChannelMax(), "mean"), ("image", ops.Add(), "one input"), input_channels=3)
+    yield "both_repeated", plan_of(mean, ("one", ops.ChannelMax(), "input"), ("image", ops.Add(), "one mean"), input_channels=3)
+
+
+def _bands():
+    for rows, warm_up in ((4, 0), (4, 1), (3, 2), (1, 1), (2, 3), (8, 2)):
+        yield f"bands_{rows}_{warm_up}", bands_plan(rows, warm_up)
+    opened = ("bands", ops.Bands(rows=6, warm_up=1), "input")
+    closed = ("image", ops.Unbands(rows=6, warm_up=1), "same input")
+    for name, op in (
+        ("deconv", deconv((2, 2), 3, padding=(1, 1), pad_mode="edge")),
+        ("pool", ops.MaxPool(kernel=(3, 3), padding=(1, 1))),
+        ("stride_and_back", None),
+        ("resize", ops.Resize(mode="bicubic", factor=1)),
+    ):
+        middle = [("same", op, "bands")]
+        if op is None:
+            middle = [("half", conv((2, 8), stride=2), "bands"), ("same", ops.PixelShuffle(scale=2), "half")]
+        yield f"bands_{name}", plan_of(opened, *middle, closed, input_channels=2)
+
+
+def _networks():
+    yield "attention", attention_plan()
+    yield "whole_image", whole_image_plan()
+    yield "branches", branches_plan()
+    yield "skip_over_depth", plan_of(
+        ("a", conv((1, 5), pad_mode="edge"), "input"),
+        ("b", conv((5, 5)), "a"),
+        ("c", conv((5, 5), 5, pad_mode="mirror"), "b"),
+        ("sum", ops.Add(), "c a"),
+        ("up", conv((5, 4)), "sum"),
+        ("image", ops.PixelShuffle(scale=2), "up"),
+    )
+
+
+CASES = {
+    name: plan
+    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _networks)
+    for name, plan in part()
+}
+
+
+def tensors_for(name, plan):
+    """Random tensors of a case, sums of which stay near 1."""
+    tensors = tensors_of(plan, seed=len(name))
+    for node in plan.nodes:
+        if isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d):
+            weight = tensors[node.tensors["weight"]]
+            weight *= np.float32(2 / np.sqrt(weight[0].size))
+    return tensors
+
+
+def image_for(channels, size, seed=0):
+    """Random floats ``H W C`` around 0."""
+    return np.random.default_rng(seed).standard_normal((*size, channels), np.float32)
