@@ -62,7 +62,7 @@ int64_t tl_plan_bytes(const tl_plan *plan) { return plan ? plan->plan.bytes() : 
 tl_status tl_plan_schedule(const tl_plan *plan, const tl_request *request, tl_schedule *schedule) {
     return guarded([&](std::string &message) {
         if (!plan || !request || !schedule) return TL_BAD_ARGUMENT;
-        return thinlens::Session::schedule(plan->plan, *request, *schedule, message);
+        return thinlens::Session::schedule(plan->plan, *request, 1, *schedule, message);
     });
 }
 
@@ -81,7 +81,7 @@ tl_status tl_session_open(const tl_plan *plan, const tl_request *request, tl_ses
     return guarded([&](std::string &message) {
         if (!plan || !request || !session) return TL_BAD_ARGUMENT;
         auto opened = std::make_unique<tl_session>();
-        tl_status status = thinlens::Session::open(plan->plan, *request, opened->session, message);
+        tl_status status = thinlens::Session::open(plan->plan, *request, 1, opened->session, message);
         if (status == TL_OK) *session = opened.release();
         return status;
     });

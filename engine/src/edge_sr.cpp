@@ -19,7 +19,8 @@ using Filter = std::vector<double>;  // K x K
 
 struct Storage {
     EdgeSrPlan plan{};
-    std::vector<EdgeSrTap> taps;
+    std::vector<EdgeSrRow> rows;
+    std::vector<EdgeSrTap> visits;
     std::vector<EdgeSrBatch> batches;
     std::vector<EdgeSrOrbit> orbits;
     std::vector<EdgeSrJob> jobs;
@@ -124,65 +125,90 @@ bool is_mirrored(const EdgeSrSpec &spec) {
     return s > 1 && k > 1;
 }
 
-// A tap of the folded (or plain) filter: which rows and columns of the filter it stands for.
+// One weight of the folded (or plain) filter.
 struct FoldedTap {
-    EdgeSrTap tap;
-    int dy, dx;        // distance from the centre, or plain: from the top left
-    bool odd_y, odd_x;
-    double range_low, range_high;  // of its value, for pixels of 0..1
+    int dy, dx;         // distance from the centre; plain: from the top left
+    bool odd_y, odd_x;  // of the difference across the centre
+    double low, high;   // range of its value, for pixels of 0..1
 };
 
+FoldedTap folded_tap(int dy, int dx, bool odd_y, bool odd_x) {
+    const double count = (dy ? 2 : 1) * (dx ? 2 : 1);
+    const bool odd = odd_y || odd_x;
+    return {dy, dx, odd_y, odd_x, odd ? -count / 2 : 0, odd ? count / 2 : count};
+}
+
 double coefficient(const Filter &filter, int k, const FoldedTap &t, bool folded) {
-    if (!folded) return filter[t.dy * k + t.dx];
+    if (!folded) return filter[size_t(t.dy * k + t.dx)];
     const int h = k / 2;
     auto column = [&](int y) {
-        const double right = filter[y * k + h + t.dx], left = filter[y * k + h - t.dx];
+        const double right = filter[size_t(y * k + h + t.dx)], left = filter[size_t(y * k + h - t.dx)];
         return t.dx == 0 ? right : (t.odd_x ? right - left : right + left) / 2;
     };
     const double below = column(h + t.dy), above = column(h - t.dy);
     return t.dy == 0 ? below : (t.odd_y ? below - above : below + above) / 2;
 }
 
+// A row of taps: distances of the lines in it. In integer variants two lines fill a row's halves, or one line both, with half
+// the weight in each (the middle line, so that its large central weight fits).
+struct TapRow {
+    bool odd;
+    int first, second;  // second: -1 if there is none
+    bool doubled() const { return second == first; }
+};
+
+std::vector<TapRow> tap_rows(int first, int last, bool odd, bool pairs) {
+    std::vector<TapRow> rows;
+    int at = first;
+    if (pairs && (last - first) % 2 == 0) rows.push_back({odd, at, at}), ++at;
+    for (; at <= last; at += pairs ? 2 : 1) rows.push_back({odd, at, pairs ? at + 1 : -1});
+    return rows;
+}
+
 using Range = std::array<int, 2>;  // first, count
 
-// Taps in four classes (even or odd in y and x): ee, eo, oe, oo; plain ones are all in the first.
+// What the filters multiply: taps in four classes (even or odd in y and x): ee, eo, oe, oo; plain ones are all in the first.
 struct Taps {
-    std::vector<FoldedTap> list;
+    std::vector<TapRow> rows;
+    std::vector<EdgeSrTap> visits;
+    std::vector<std::array<FoldedTap, 2>> list;  // of each tap, both halves
     std::array<Range, 4> classes;
 };
 
-void add_tap(Taps &taps, int h, int dy, int dx, bool odd_y, bool odd_x) {
-    FoldedTap t{};
-    t.dy = dy, t.dx = dx, t.odd_y = odd_y, t.odd_x = odd_x;
-    t.tap = {odd_y ? h + dy : dy, -dx, dx, dx == 0 ? 0 : odd_x ? 2 : 1};
-    const double count = (dy ? 2 : 1) * (dx ? 2 : 1);
-    t.range_high = odd_y || odd_x ? count / 2 : count;
-    t.range_low = odd_y || odd_x ? -count / 2 : 0;
-    taps.list.push_back(t);
-}
-
-Taps folded_taps(int k) {
+Taps folded_taps(int k, bool pairs) {
     Taps taps{};
     const int h = k / 2;
+    taps.rows = tap_rows(0, h, false, pairs);
+    for (const TapRow &row : tap_rows(1, h, true, pairs)) taps.rows.push_back(row);
+    for (int r = 0; r < int(taps.rows.size()); ++r)
+        for (int dx = 0; dx <= h; ++dx) taps.visits.push_back({r, dx, -1, -1});
     for (int c = 0; c < 4; ++c) {
-        const int odd_y = c / 2, odd_x = c % 2, first = int(taps.list.size());
-        for (int dy = odd_y; dy <= h; ++dy)
-            for (int dx = odd_x; dx <= h; ++dx) add_tap(taps, h, dy, dx, odd_y != 0, odd_x != 0);
-        taps.classes[c] = {first, int(taps.list.size()) - first};
+        const bool odd_y = c / 2 != 0, odd_x = c % 2 != 0;
+        const int first = int(taps.list.size());
+        for (EdgeSrTap &visit : taps.visits) {
+            const TapRow &row = taps.rows[size_t(visit.row)];
+            if (row.odd != odd_y || (odd_x && visit.dx == 0)) continue;
+            (odd_x ? visit.odd : visit.even) = int(taps.list.size());
+            const int second = row.second < 0 ? row.first : row.second;
+            taps.list.push_back({folded_tap(row.first, visit.dx, odd_y, odd_x), folded_tap(second, visit.dx, odd_y, odd_x)});
+        }
+        taps.classes[size_t(c)] = {first, int(taps.list.size()) - first};
     }
     return taps;
 }
 
-Taps plain_taps(int k) {
+Taps plain_taps(int k, bool pairs) {
     Taps taps{};
-    for (int dy = 0; dy < k; ++dy)
+    taps.rows = tap_rows(0, k - 1, false, pairs);
+    for (int r = 0; r < int(taps.rows.size()); ++r)
         for (int dx = 0; dx < k; ++dx) {
-            FoldedTap t{};
-            t.dy = dy, t.dx = dx, t.range_high = 1;
-            t.tap = {dy, dx - k / 2, 0, 0};
-            taps.list.push_back(t);
+            const TapRow &row = taps.rows[size_t(r)];
+            taps.visits.push_back({r, dx - k / 2, int(taps.list.size()), -1});
+            const int second = row.second < 0 ? row.first : row.second;
+            taps.list.push_back({FoldedTap{row.first, dx, false, false, 0, 1}, FoldedTap{second, dx, false, false, 0, 1}});
         }
-    taps.classes = {Range{0, k * k}, Range{k * k, 0}, Range{k * k, 0}, Range{k * k, 0}};
+    const int count = int(taps.list.size());
+    taps.classes = {Range{0, count}, Range{count, 0}, Range{count, 0}, Range{count, 0}};
     return taps;
 }
 
@@ -209,6 +235,7 @@ std::vector<OrbitPlan> find_orbits(int s, bool folded) {
             const bool pair_y = folded && i != last - i, pair_x = folded && j != last - j;
             OrbitPlan plan{{}, sums_of(pair_y, pair_x)};
             EdgeSrOrbit &orbit = plan.orbit;
+            orbit.mirror = (pair_y ? EDGE_SR_ROWS : 0) + (pair_x ? EDGE_SR_COLUMNS : 0);
             orbit.phases[orbit.members++] = i * s + j;
             if (pair_x) orbit.phases[orbit.members++] = i * s + last - j;
             if (pair_y) orbit.phases[orbit.members++] = (last - i) * s + j;
@@ -240,18 +267,28 @@ public:
         plan.kernel = spec.kernel, plan.candidates = spec.candidates, plan.scale = spec.scale, plan.pad_mode = spec.pad_mode;
         plan.groups = int(groups_.filters.size());
         plan.folded = is_mirrored(spec);
-        taps_ = plan.folded ? folded_taps(spec.kernel) : plain_taps(spec.kernel);
-        plan.folded_rows = spec.kernel;
+        make_taps(true);
         plan.integer = levels_in && bytes_out && fits_integers();
+        if (!plan.integer) make_taps(false);
+        plan.fused = plan.folded && plan.competition <= EDGE_SR_LARGEST && spec.kernel <= 7;
     }
 
     std::shared_ptr<Storage> build() {
         EdgeSrPlan &plan = storage_->plan;
-        list_taps();
-        batch_orbits();
-        plan.tap_list = storage_->taps.data();
+        list_rows();
+        reserve_weights();
+        if (plan.fused)
+            fuse_orbits();
+        else
+            batch_orbits();
+        plan.taps = int(taps_.list.size());
+        plan.rows = int(storage_->rows.size());
+        plan.row_list = storage_->rows.data();
+        plan.visits = int(storage_->visits.size());
+        plan.visit_list = storage_->visits.data();
         plan.batches = int(storage_->batches.size());
         plan.batch_list = storage_->batches.data();
+        plan.orbits = int(storage_->orbits.size());
         plan.orbit_list = storage_->orbits.data();
         plan.job_list = storage_->jobs.data();
         lay_out_scratch();
@@ -259,28 +296,32 @@ public:
     }
 
 private:
-    double tap_weight(int group, int phase, const FoldedTap &tap) const {
-        return coefficient(groups_.filters[group][phase], spec_.kernel, tap, storage_->plan.folded != 0);
-    }
+    using Row = std::array<int, 2>;  // group, phase
 
-    // Of the first tap of an odd class: it fills both halves of its pair, each with half the weight.
-    bool is_doubled(int tap) const {
-        for (const Range &range : taps_.classes)
-            if (range[1] % 2 == 1 && range[0] == tap) return true;
-        return false;
-    }
+    bool folded() const { return storage_->plan.folded != 0; }
 
-    static int32_t quantise(double w, int shift) { return int32_t(std::lrint(std::ldexp(w, shift))); }
+    void make_taps(bool pairs) { taps_ = folded() ? folded_taps(spec_.kernel, pairs) : plain_taps(spec_.kernel, pairs); }
 
-    // Integers: weights of 16 bits, sums of 32; the largest shift that fits, if the error is then small enough for any image.
+    // Integers: weights of 16 bits (fraction bits: the shift), pixels scaled so that sums have 16 fraction bits; the largest
+    // shift that fits, if the error is then small enough for any image.
     bool fits_integers() {
         if (groups_.competition > EDGE_SR_LARGEST) return false;
-        for (int shift = 15; shift >= 8; --shift)
+        for (int shift = 15; shift >= 11; --shift)  // four folded pixels times 2^5 are the most that 16 bits hold
             if (fits(shift)) {
-                storage_->plan.shift = shift;
+                shift_ = shift;
+                storage_->plan.line_shift = 16 - shift;
                 return worst_error(shift) <= LEVEL_ERROR;
             }
         return false;
+    }
+
+    // The weights of one tap's halves, as integers.
+    std::array<int32_t, 2> quantised(const Filter &filter, int tap, int shift) const {
+        const auto &halves = taps_.list[size_t(tap)];
+        auto weight = [&](const FoldedTap &t) { return int32_t(std::lrint(std::ldexp(coefficient(filter, spec_.kernel, t, folded()), shift))); };
+        const int32_t first = weight(halves[0]);
+        if (halves[0].dy == halves[1].dy) return {first / 2, first - first / 2};
+        return {first, weight(halves[1])};
     }
 
     template <class Visit>
@@ -292,14 +333,16 @@ private:
     bool fits(int shift) const {
         bool good = true;
         each_filter([&](const Filter &filter) {
-            double total = std::ldexp(1.0, shift);  // the rounding term, with room
+            double total = 0;
             for (int t = 0; t < int(taps_.list.size()); ++t) {
-                const double w = coefficient(filter, spec_.kernel, taps_.list[t], storage_->plan.folded != 0);
-                const int32_t q = quantise(w, shift);
-                if (std::abs(q) > (is_doubled(t) ? 65534 : 32767)) good = false;
-                total += std::abs(double(q)) * std::max(taps_.list[t].range_high, -taps_.list[t].range_low) * 255;
+                const std::array<int32_t, 2> w = quantised(filter, t, shift);
+                for (size_t half = 0; half < 2; ++half) {
+                    const FoldedTap &tap = taps_.list[size_t(t)][half];
+                    if (std::abs(w[half]) > 32767) good = false;
+                    total += std::abs(double(w[half])) * std::max(tap.high, -tap.low) * 255;
+                }
             }
-            if (total > 2147483647.0) good = false;
+            if (std::ldexp(total, -shift) > 32000) good = false;  // levels: they must fit 16 bits
         });
         return good;
     }
@@ -308,38 +351,68 @@ private:
         double worst = 0;
         each_filter([&](const Filter &filter) {
             double low = 0, high = 0;
-            for (const FoldedTap &tap : taps_.list) {
-                const double w = coefficient(filter, spec_.kernel, tap, storage_->plan.folded != 0);
-                const double error = std::ldexp(double(quantise(w, shift)), -shift) - w;
-                high += std::max(error * tap.range_high, error * tap.range_low) * 255;
-                low += std::min(error * tap.range_high, error * tap.range_low) * 255;
+            for (int t = 0; t < int(taps_.list.size()); ++t) {
+                const auto &halves = taps_.list[size_t(t)];
+                const std::array<int32_t, 2> w = quantised(filter, t, shift);
+                const bool doubled = halves[0].dy == halves[1].dy;
+                for (size_t half = 0; half < (doubled ? 1u : 2u); ++half) {
+                    const double weight = doubled ? double(w[0]) + w[1] : w[half];
+                    const double error = std::ldexp(weight, -shift) - coefficient(filter, spec_.kernel, halves[half], folded());
+                    high += std::max(error * halves[half].high, error * halves[half].low) * 255;
+                    low += std::min(error * halves[half].high, error * halves[half].low) * 255;
+                }
             }
             worst = std::max({worst, high, -low});
         });
         return worst;
     }
 
-    void list_taps() {
-        EdgeSrPlan &plan = storage_->plan;
-        classes_ = taps_.classes;
-        for (int c = 0; c < 4; ++c) {
-            const auto [first, count] = taps_.classes[c];
-            if (plan.integer) {
-                classes_[c] = {int(storage_->taps.size()) / 2, (count + 1) / 2};
-                if (count % 2 == 1) storage_->taps.push_back(taps_.list[first].tap);
-            }
-            for (int t = first; t < first + count; ++t) storage_->taps.push_back(taps_.list[t].tap);
+    void list_rows() {
+        for (const TapRow &row : taps_.rows) {
+            auto kind = [&](int at) { return !folded() || at == 0 ? 0 : row.odd ? 2 : 1; };
+            const int second = row.second < 0 ? row.first : row.second, middle = folded() ? 0 : -(spec_.kernel / 2);
+            storage_->rows.push_back({kind(row.first), row.first + middle, second + middle, kind(second)});
         }
-        plan.taps = int(storage_->taps.size()) / (plan.integer ? 2 : 1);
+        storage_->visits = taps_.visits;
+    }
+
+    // Jobs and orbits point into the weights: they must not move.
+    void reserve_weights() {
+        const size_t phases = size_t(spec_.scale) * size_t(spec_.scale);
+        const size_t most = phases * size_t(storage_->plan.groups) * taps_.list.size();
+        storage_->float_weights.reserve(most);
+        storage_->pair_weights.reserve(2 * most);
+    }
+
+    const void *next_weight() const {
+        if (storage_->plan.integer) return storage_->pair_weights.data() + storage_->pair_weights.size();
+        return storage_->float_weights.data() + storage_->float_weights.size();
+    }
+
+    void add_weight(int tap, const Row &row) {
+        const Filter &filter = groups_.filters[size_t(row[0])][size_t(row[1])];
+        if (storage_->plan.integer)
+            for (const int32_t w : quantised(filter, tap, shift_)) storage_->pair_weights.push_back(int16_t(w));
+        else
+            storage_->float_weights.push_back(float(coefficient(filter, spec_.kernel, taps_.list[size_t(tap)][0], folded())));
+    }
+
+    // The order of the visit: each row, each distance, even then odd; groups of a block innermost.
+    void fuse_orbits() {
+        const int groups = storage_->plan.groups;
+        for (OrbitPlan &orbit : find_orbits(spec_.scale, folded())) {
+            orbit.orbit.weights = next_weight();
+            for (int first = 0; first < groups; first += EDGE_SR_FUSED)
+                for (const EdgeSrTap &visit : taps_.visits)
+                    for (const int tap : {visit.even, visit.odd})
+                        for (int g = first; tap >= 0 && g < std::min(first + EDGE_SR_FUSED, groups); ++g)
+                            add_weight(tap, {g, orbit.orbit.phases[0]});
+            storage_->orbits.push_back(orbit.orbit);
+        }
     }
 
     void batch_orbits() {
-        std::vector<OrbitPlan> orbits = find_orbits(spec_.scale, storage_->plan.folded != 0);
-        size_t weights = 0;
-        for (const OrbitPlan &orbit : orbits) weights += orbit.sums.size();
-        weights *= size_t(storage_->plan.groups) * storage_->plan.taps;  // more than enough: jobs point into these
-        storage_->float_weights.reserve(weights);
-        storage_->pair_weights.reserve(2 * weights);
+        std::vector<OrbitPlan> orbits = find_orbits(spec_.scale, folded());
         for (size_t first = 0; first < orbits.size();) {
             size_t stop = first;
             int rows = 0;
@@ -357,7 +430,7 @@ private:
         int row = 0;
         for (const Sum &sum : {Sum{0}, Sum{1}, Sum{2}, Sum{3}, Sum{0, 1}, Sum{2, 3}, Sum{0, 2}, Sum{1, 3}, Sum{0, 1, 2, 3}}) {
             const int first_row = row;
-            std::vector<std::array<int, 2>> rows;  // group, phase
+            std::vector<Row> rows;
             for (size_t o = first; o < stop; ++o)
                 for (size_t a = 0; a < orbits[o].sums.size(); ++a)
                     if (orbits[o].sums[a] == sum) {
@@ -366,7 +439,7 @@ private:
                     }
             if (rows.empty()) continue;
             bool accumulate = false;
-            for (const Range &range : ranges_of(sum, classes_)) {
+            for (const Range &range : ranges_of(sum, taps_.classes)) {
                 add_job(range, rows, first_row, accumulate);
                 accumulate = true;
             }
@@ -377,57 +450,28 @@ private:
         storage_->batches.push_back(batch);
     }
 
-    void add_job(const Range &range, const std::vector<std::array<int, 2>> &rows, int first_row, bool accumulate) {
-        const bool integer = storage_->plan.integer != 0;
-        EdgeSrJob job{range[0], range[1], first_row, int(rows.size()), accumulate, nullptr};
-        if (integer)
-            job.weights = storage_->pair_weights.data() + storage_->pair_weights.size();
-        else
-            job.weights = storage_->float_weights.data() + storage_->float_weights.size();
+    void add_job(const Range &range, const std::vector<Row> &rows, int first_row, bool accumulate) {
+        storage_->jobs.push_back({range[0], range[1], first_row, int(rows.size()), accumulate, next_weight()});
         for (size_t block = 0; block < rows.size(); block += EDGE_SR_BLOCK)
             for (int t = range[0]; t < range[0] + range[1]; ++t)
                 for (size_t r = block; r < std::min(block + EDGE_SR_BLOCK, rows.size()); ++r) add_weight(t, rows[r]);
-        storage_->jobs.push_back(job);
-    }
-
-    void add_weight(int tap, const std::array<int, 2> &row) {
-        if (!storage_->plan.integer) {
-            storage_->float_weights.push_back(float(tap_weight(row[0], row[1], taps_.list[tap])));
-            return;
-        }
-        for (int c = 0; c < 4; ++c) {
-            if (tap < classes_[c][0] || tap >= classes_[c][0] + classes_[c][1]) continue;
-            const int first = taps_.classes[c][0], count = taps_.classes[c][1];
-            const int position = 2 * (tap - classes_[c][0]) - count % 2;  // of the pair's first tap in its class
-            auto weight = [&](int t) { return quantise(tap_weight(row[0], row[1], taps_.list[first + t]), storage_->plan.shift); };
-            if (position < 0) {
-                const int32_t w = weight(0), half = w / 2;
-                storage_->pair_weights.push_back(int16_t(half));
-                storage_->pair_weights.push_back(int16_t(w - half));
-            } else {
-                storage_->pair_weights.push_back(int16_t(weight(position)));
-                storage_->pair_weights.push_back(int16_t(weight(position + 1)));
-            }
-            return;
-        }
     }
 
     void lay_out_scratch() {
         EdgeSrPlan &plan = storage_->plan;
-        plan.tile = EDGE_SR_TILE;
         size_t at = 0;
-        auto take = [&](size_t bytes) {
+        auto take = [&](size_t count) {  // of four-byte elements
             const size_t here = at;
-            at += (bytes + 63) / 64 * 64;
+            at += (count * 4 + 63) / 64 * 64;
             return here;
         };
-        const size_t tile = size_t(plan.tile), phases = size_t(plan.scale) * plan.scale;
-        const size_t row = (EDGE_SR_CHUNK + 2 * EDGE_SR_MARGIN) * (plan.integer ? sizeof(int16_t) : sizeof(float));
-        plan.rows_at = take(plan.folded ? size_t(plan.folded_rows) * row : 0);
-        plan.taps_at = take(size_t(plan.taps) * tile * 4);
-        plan.sums_at = take(size_t(largest_batch_) * tile * 4);
-        plan.pixels_at = take(phases * tile * 4);
-        plan.bytes_at = take(size_t(plan.scale) * tile * 5);  // one output row of a tile: phases as bytes, then woven (bytes or floats)
+        const size_t tile = EDGE_SR_TILE, phases = size_t(plan.scale) * size_t(plan.scale);
+        const bool own_rows = plan.folded || plan.integer;
+        plan.rows_at = take(own_rows ? size_t(plan.rows) * (EDGE_SR_CHUNK + 2 * EDGE_SR_MARGIN) : 0);
+        plan.taps_at = take(plan.fused ? 0 : size_t(plan.taps) * tile);
+        plan.sums_at = take(size_t(largest_batch_) * tile);
+        plan.pixels_at = take(phases * tile);
+        plan.woven_at = take(size_t(plan.scale) * tile + 16);  // one output row of a tile, floats or bytes, and a vector's overshoot
         plan.scratch_bytes = at;
     }
 
@@ -435,7 +479,7 @@ private:
     std::shared_ptr<Storage> storage_;
     Groups groups_;
     Taps taps_;
-    std::array<Range, 4> classes_;
+    int shift_ = 0;
     int largest_batch_ = 0;
 };
 

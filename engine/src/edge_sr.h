@@ -38,24 +38,36 @@ enum EdgeSrCompetition {
     EDGE_SR_PRODUCT = 4,  // groups: C values, C queries, C keys; logits are query times key
 };
 
-// One value that the filters multiply: x[left], x[right] + x[left] or x[right] - x[left] of one (vertically folded) row.
-struct EdgeSrTap {
-    int32_t row, left, right, kind;  // kind 0: left alone, 1: sum, 2: difference
+// Rows that the filters' columns are taken from: folded lines, lines themselves, or (integer) pairs of such, one in each half of
+// an int32.
+struct EdgeSrRow {
+    int32_t kind;           // 0: line `middle + at`; 1: line middle + at plus, 2: minus, line middle - at
+    int32_t first, second;  // `at`; second: of the other half, if integer
+    int32_t second_kind;
 };
 
-// sums[first_row ...] = (or +=, if accumulate) weights times taps [first_tap, first_tap + taps). Taps are pairs in integer variants.
+// Values that the filters multiply: row[x + dx], and if folded row[x + dx] plus and minus row[x - dx] for dx >= 1.
+struct EdgeSrTap {
+    int32_t row, dx;
+    int32_t even, odd;  // where its values lie among the taps; odd: -1 if there is none
+};
+
+// sums[first_row ...] = (or +=, if accumulate) weights times taps [first_tap, first_tap + taps).
 struct EdgeSrJob {
     int32_t first_tap, taps, first_row, rows, accumulate;
     const void *weights;  // blocks of EDGE_SR_BLOCK rows (the last may have fewer): for each tap, one weight (pair) a row
 };
 
-constexpr int EDGE_SR_BLOCK = 4;
+constexpr int EDGE_SR_BLOCK = 4, EDGE_SR_FUSED = 2;
 
-// Output phases (i s + j) that mirrored copies of one filter make: 1, 2 or 4, from as many sums a group.
-// 2: E + O, E - O.  4: with sums ee, eo, oe, oo: ee + eo + oe + oo, then odd columns negated, odd rows negated, both.
+// How many phases mirrored copies of one filter make, and which sums they need. ROWS: E + O, E - O. BOTH: with sums ee, eo, oe, oo:
+// ee + eo + oe + oo, then odd columns negated, odd rows negated, both.
+enum EdgeSrMirror { EDGE_SR_ALONE = 0, EDGE_SR_ROWS = 1, EDGE_SR_COLUMNS = 2, EDGE_SR_BOTH = 3 };
+
 struct EdgeSrOrbit {
-    int32_t members, phases[4];
-    int32_t rows[4];  // sum a of group g is row rows[a] + g
+    int32_t mirror, members, phases[4];  // phase i s + j
+    int32_t rows[4];                     // sum a of group g is row rows[a] + g
+    const void *weights;  // fused: blocks of EDGE_SR_FUSED groups (the rest one by one): for each visit, even and odd, one a group
 };
 
 // Orbits whose sums are made, and compete, together.
@@ -65,22 +77,21 @@ struct EdgeSrBatch {
 
 struct EdgeSrPlan {
     int32_t competition, kernel, candidates, groups, scale, pad_mode;
-    int32_t folded, integer;  // integer: pixels are gray levels, sums are exact integers
-    int32_t tile;             // columns worked on together
-    int32_t folded_rows;      // rows after the vertical fold: even ones 0..K/2, then odd ones 1..K/2
-    int32_t taps;             // in pairs if integer
-    int32_t shift;            // integer: fraction bits of the sums
-    const EdgeSrTap *tap_list;  // integer: two for each pair
-    int32_t batches;
+    int32_t folded, integer;  // integer: pixels are gray levels, sums are exact integers with 16 fraction bits
+    int32_t fused;            // sums are made in registers, straight from the rows: linear or largest, folded, K 3, 5, 7
+    int32_t line_shift;       // integer: lines hold gray levels times 2^line_shift
+    int32_t rows, taps, visits, orbits, batches;
+    const EdgeSrRow *row_list;
+    const EdgeSrTap *visit_list;
     const EdgeSrBatch *batch_list;
     const EdgeSrOrbit *orbit_list;
     const EdgeSrJob *job_list;
-    size_t rows_at, taps_at, sums_at, pixels_at, bytes_at, scratch_bytes;  // layout of the scratch
+    size_t rows_at, taps_at, sums_at, pixels_at, woven_at, scratch_bytes;  // layout of the scratch
 };
 
 constexpr int EDGE_SR_MARGIN = 32;  // elements of a line left of column 0 and right of the last full tile
-constexpr int EDGE_SR_TILE = 64;    // lines are padded to a multiple
-constexpr int EDGE_SR_CHUNK = 512;  // columns folded vertically at a time
+constexpr int EDGE_SR_TILE = 64;    // columns worked on together; lines are padded to a multiple
+constexpr int EDGE_SR_CHUNK = 1024; // columns whose rows are made together
 
 // Immutable once prepared; copies share the weights; any number of threads may use it.
 class EdgeSr {

@@ -3,7 +3,9 @@
 //
 // A tile of columns at a time, all in the first-level cache:
 //
-//     lines -> fold rows -> taps (folded columns) -> sums (a small matrix product) -> competition -> bytes, phases woven together
+//     lines -> rows (folded) -> taps (folded columns) -> sums (a small matrix product) -> competition -> bytes, phases woven
+//
+// or, where the competition is as simple as a maximum, fused: rows -> registers -> bytes.
 //
 // Integer sums are exact and float ones are made in one order, each step rounded once, so that results depend neither on the
 // instruction set nor on where a tile begins.
@@ -15,6 +17,35 @@
 namespace {
 
 using namespace thinlens;
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define INLINE __forceinline
+#define INLINED [[msvc::forceinline]]
+#else
+#define INLINE __attribute__((always_inline)) inline
+#define INLINED __attribute__((always_inline))
+#endif
+
+// f(0), f(1), ... f(N - 1) with constants, so that arrays of vectors that these index live in registers.
+template <int I>
+struct Constant {
+    static constexpr int value = I;
+    constexpr operator int() const { return I; }
+};
+#if defined(THINLENS_ESR_SCALAR)
+template <int N, class Body>
+INLINE void repeat(const Body &body) {
+    for (int i = 0; i < N; ++i) body(i);
+}
+#else
+template <int N, int I = 0, class Body>
+INLINE void repeat(const Body &body) {
+    if constexpr (I < N) {
+        body(Constant<I>());
+        repeat<N, I + 1>(body);
+    }
+}
+#endif
 
 constexpr float BYTE = 1.0f / 255.0f;
 
@@ -35,8 +66,8 @@ int64_t inside(int64_t x, int64_t width, int pad_mode) {
 template <class T>
 void pad_line(const EdgeSrPlan &plan, int64_t width, T *line) {
     const int64_t stop = tiles_of(width) * EDGE_SR_TILE + EDGE_SR_MARGIN, side = plan.kernel / 2;
-    for (int64_t x = -EDGE_SR_MARGIN; x < 0; ++x) line[x] = 0;
-    for (int64_t x = width; x < stop; ++x) line[x] = 0;
+    std::memset(line - EDGE_SR_MARGIN, 0, EDGE_SR_MARGIN * sizeof(T));
+    std::memset(line + width, 0, size_t(stop - width) * sizeof(T));
     if (plan.pad_mode == 0) return;
     for (int64_t x = -side; x < 0; ++x) line[x] = line[inside(x, width, plan.pad_mode)];
     for (int64_t x = width; x < width + side; ++x) line[x] = line[inside(x, width, plan.pad_mode)];
@@ -44,12 +75,13 @@ void pad_line(const EdgeSrPlan &plan, int64_t width, T *line) {
 
 void absorb_integers(const EdgeSrPlan &plan, const void *row, int input_type, int64_t width, int16_t *line) {
     line += EDGE_SR_MARGIN;
+    const int shift = plan.line_shift;
     if (input_type == EDGE_SR_BYTES) {
         const uint8_t *in = static_cast<const uint8_t *>(row);
-        for (int64_t x = 0; x < width; ++x) line[x] = in[x];
+        for (int64_t x = 0; x < width; ++x) line[x] = int16_t(in[x] << shift);
     } else {
         const int16_t *in = static_cast<const int16_t *>(row);
-        for (int64_t x = 0; x < width; ++x) line[x] = int16_t(in[x] >> 5);
+        for (int64_t x = 0; x < width; ++x) line[x] = int16_t(in[x] >> (5 - shift));
     }
     pad_line(plan, width, line);
 }
@@ -83,89 +115,130 @@ void zero_line(const EdgeSr &model, int64_t width, void *line) {
 
 // ---- arithmetic: float, and pairs of int16 with exact int32 sums ------------------------------------------------------------
 
+constexpr int32_t HALF = 1 << 15;  // of a gray level with 16 fraction bits
+
+// Gray levels with 16 fraction bits, and a half more: the whole part is the rounded level.
+V::I levels(const V::F &pixels) {
+    const V::F inside = V::min(V::max(pixels, V::set(0.0f)), V::set(1.0f));
+    return V::to_int(V::fma(inside, V::set(255.0f * 65536.0f), V::set(float(HALF))));
+}
+V::I levels(const V::I &sums) { return V::add(sums, V::set(HALF)); }
+
+V::F floats(const V::F &pixels) { return pixels; }
+V::F floats(const V::I &sums) { return V::mul(V::to_float(sums), V::set(BYTE / 65536.0f)); }
+
 struct Floats {
-    using Element = float;  // of lines and folded rows
-    using Sum = float;
-    using Rows = V::F;
+    using Line = float;
+    using Sum = float;  // also of rows and taps
     using Vector = V::F;
-    static constexpr int COLUMNS = V::N;  // in Rows
-    static Rows plus(const Rows &a, const Rows &b) { return V::add(a, b); }
-    static Rows minus(const Rows &a, const Rows &b) { return V::sub(a, b); }
     static Vector zero() { return V::set(0.0f); }
+    static Vector load(const float *p) { return V::load(p); }
+    static Vector plus(const Vector &a, const Vector &b) { return V::add(a, b); }
+    static Vector minus(const Vector &a, const Vector &b) { return V::sub(a, b); }
     static Vector step(const Vector &sum, const Vector &x, const Vector &w) { return V::fma(x, w, sum); }
+    static Vector rounding() { return zero(); }  // what sums begin with for level
+    static V::I level(const Vector &sum) { return levels(sum); }
 };
 
 struct Integers {
-    using Element = int16_t;
+    using Line = int16_t;
     using Sum = int32_t;
-    using Rows = V::H;
     using Vector = V::I;
-    static constexpr int COLUMNS = 2 * V::N;
-    static Rows plus(const Rows &a, const Rows &b) { return V::add16(a, b); }
-    static Rows minus(const Rows &a, const Rows &b) { return V::sub16(a, b); }
     static Vector zero() { return V::set(0); }
+    static Vector load(const int32_t *p) { return V::load_pairs(p); }
+    static Vector plus(const Vector &a, const Vector &b) { return V::add_pairs(a, b); }
+    static Vector minus(const Vector &a, const Vector &b) { return V::subtract_pairs(a, b); }
     static Vector step(const Vector &sum, const Vector &x, const Vector &w) { return V::dot(sum, x, w); }
+    static Vector rounding() { return V::set(HALF); }
+    static V::I level(const Vector &sum) { return sum; }
 };
 
-// ---- fold -------------------------------------------------------------------------------------------------------------------
+// ---- rows -------------------------------------------------------------------------------------------------------------------
 
-// rows[r] = line h + r plus, and rows[h + r] = minus, line h - r; rows[0] = line h. Columns [first, stop).
+// The two lines that a (half) row is made of.
+template <class T>
+struct LinePair {
+    const T *below, *above;
+    LinePair(const EdgeSrPlan &plan, const void *const *lines, int at)
+        : below(static_cast<const T *>(lines[plan.kernel / 2 + at]) + EDGE_SR_MARGIN),
+          above(at < 0 ? nullptr : static_cast<const T *>(lines[plan.kernel / 2 - at]) + EDGE_SR_MARGIN) {}
+};
+
+void make_row(Floats, const EdgeSrPlan &plan, const EdgeSrRow &row, const void *const *lines, int64_t first, int64_t stop, float *out) {
+    const LinePair<float> l(plan, lines, row.first);
+    if (row.kind == 0)
+        for (int64_t x = first; x < stop; x += V::N) V::store(out + x, V::load(l.below + x));
+    else if (row.kind == 1)
+        for (int64_t x = first; x < stop; x += V::N) V::store(out + x, V::add(V::load(l.below + x), V::load(l.above + x)));
+    else
+        for (int64_t x = first; x < stop; x += V::N) V::store(out + x, V::sub(V::load(l.below + x), V::load(l.above + x)));
+}
+
+void make_row(Integers, const EdgeSrPlan &plan, const EdgeSrRow &row, const void *const *lines, int64_t first, int64_t stop, int32_t *out) {
+    const LinePair<int16_t> a(plan, lines, row.first), b(plan, lines, row.second);
+    auto plus = [](const LinePair<int16_t> &l, int64_t x) { return V::add16(V::load(l.below + x), V::load(l.above + x)); };
+    auto minus = [](const LinePair<int16_t> &l, int64_t x) { return V::sub16(V::load(l.below + x), V::load(l.above + x)); };
+    if (row.kind == 2)
+        for (int64_t x = first; x < stop; x += 2 * V::N) V::interleave(out + x, minus(a, x), minus(b, x));
+    else if (row.kind == 1)
+        for (int64_t x = first; x < stop; x += 2 * V::N) V::interleave(out + x, plus(a, x), plus(b, x));
+    else if (row.second_kind == 1)
+        for (int64_t x = first; x < stop; x += 2 * V::N) V::interleave(out + x, V::load(a.below + x), plus(b, x));
+    else
+        for (int64_t x = first; x < stop; x += 2 * V::N) V::interleave(out + x, V::load(a.below + x), V::load(b.below + x));
+}
+
+constexpr int MAX_ROWS = 16;
+
+// rows[r] + x: column x of row r, for [first - margin, stop + margin).
 template <class A>
-void fold_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t first, int64_t stop, typename A::Element *const *rows) {
-    using T = typename A::Element;
-    const int h = plan.kernel / 2;
-    const T *middle = static_cast<const T *>(lines[h]) + EDGE_SR_MARGIN;
-    for (int64_t x = first; x < stop; x += A::COLUMNS) V::store(rows[0] + x, V::load(middle + x));
-    for (int r = 1; r <= h; ++r) {
-        const T *above = static_cast<const T *>(lines[h - r]) + EDGE_SR_MARGIN;
-        const T *below = static_cast<const T *>(lines[h + r]) + EDGE_SR_MARGIN;
-        for (int64_t x = first; x < stop; x += A::COLUMNS) {
-            const typename A::Rows a = V::load(above + x), b = V::load(below + x);
-            V::store(rows[r] + x, A::plus(b, a));
-            V::store(rows[h + r] + x, A::minus(b, a));
+void make_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t first, int64_t stop, char *scratch, const typename A::Sum **rows) {
+    using Sum = typename A::Sum;
+    for (int r = 0; r < plan.rows; ++r) {
+        if (sizeof(typename A::Line) == sizeof(Sum) && !plan.folded) {  // as they are
+            rows[r] = static_cast<const Sum *>(lines[r]) + EDGE_SR_MARGIN;
+        } else {
+            Sum *row = reinterpret_cast<Sum *>(scratch + plan.rows_at) + r * (EDGE_SR_CHUNK + 2 * EDGE_SR_MARGIN) + EDGE_SR_MARGIN - first;
+            make_row(A(), plan, plan.row_list[r], lines, first - EDGE_SR_MARGIN, stop + EDGE_SR_MARGIN, row);
+            rows[r] = row;
         }
     }
 }
 
+// ---- taps -------------------------------------------------------------------------------------------------------------------
+
+constexpr int TILE = EDGE_SR_TILE, VECTORS = TILE / V::N;
+
 template <class A>
-typename A::Rows tap_value(const EdgeSrTap &tap, const typename A::Element *const *rows, int64_t x) {
-    const typename A::Element *row = rows[tap.row] + x;
-    if (tap.kind == 0) return V::load(row + tap.left);
-    const typename A::Rows left = V::load(row + tap.left), right = V::load(row + tap.right);
-    return tap.kind == 1 ? A::plus(right, left) : A::minus(right, left);
-}
-
-void make_taps(Floats, const EdgeSrPlan &plan, const float *const *rows, int64_t x, float *taps) {
-    for (int t = 0; t < plan.taps; ++t, taps += plan.tile)
-        for (int i = 0; i < plan.tile; i += V::N) V::store(taps + i, tap_value<Floats>(plan.tap_list[t], rows, x + i));
-}
-
-void make_taps(Integers, const EdgeSrPlan &plan, const int16_t *const *rows, int64_t x, int32_t *taps) {
-    for (int t = 0; t < plan.taps; ++t, taps += plan.tile)
-        for (int i = 0; i < plan.tile; i += 2 * V::N) {
-            const V::H a = tap_value<Integers>(plan.tap_list[2 * t], rows, x + i);
-            const V::H b = tap_value<Integers>(plan.tap_list[2 * t + 1], rows, x + i);
-            V::I low, high;
-            V::pair(a, b, low, high);
-            V::store(taps + i, low);
-            V::store(taps + i + V::N, high);
+void make_taps(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *taps) {
+    for (int v = 0; v < plan.visits; ++v) {
+        const EdgeSrTap visit = plan.visit_list[v];
+        const typename A::Sum *left = rows[visit.row] + x - visit.dx, *right = rows[visit.row] + x + visit.dx;
+        typename A::Sum *even = taps + visit.even * TILE, *odd = taps + visit.odd * TILE;
+        if (!plan.folded || visit.dx == 0) {
+            for (int i = 0; i < VECTORS; ++i) V::store(even + i * V::N, A::load(right + i * V::N));
+            continue;
         }
+        for (int i = 0; i < VECTORS; ++i) {
+            const typename A::Vector a = A::load(left + i * V::N), b = A::load(right + i * V::N);
+            V::store(even + i * V::N, A::plus(b, a));
+            V::store(odd + i * V::N, A::minus(b, a));
+        }
+    }
 }
 
 // ---- sums -------------------------------------------------------------------------------------------------------------------
 
 // ROWS sums for a tile: sums[r] (+)= sum over t of weights[t][r] taps[t].
 template <class A, int ROWS>
-void sum_rows(const typename A::Sum *taps, int count, const typename A::Sum *weights, int tile, bool accumulate,
-              typename A::Sum *sums) {
+void sum_rows(const typename A::Sum *taps, int count, const typename A::Sum *weights, bool accumulate, typename A::Sum *sums) {
     using Vector = typename A::Vector;
-    for (int x = 0; x < tile; x += V::BLOCK * V::N) {
+    for (int x = 0; x < TILE; x += V::BLOCK * V::N) {
         Vector sum[ROWS][V::BLOCK];
         for (int r = 0; r < ROWS; ++r)
-            for (int v = 0; v < V::BLOCK; ++v)
-                sum[r][v] = accumulate ? V::load(sums + r * tile + x + v * V::N) : A::zero();
+            for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = accumulate ? V::load(sums + r * TILE + x + v * V::N) : A::zero();
         const typename A::Sum *tap = taps + x, *weight = weights;
-        for (int t = 0; t < count; ++t, tap += tile, weight += ROWS) {
+        for (int t = 0; t < count; ++t, tap += TILE, weight += ROWS) {
             Vector value[V::BLOCK];
             for (int v = 0; v < V::BLOCK; ++v) value[v] = V::load(tap + v * V::N);
             for (int r = 0; r < ROWS; ++r) {
@@ -174,44 +247,40 @@ void sum_rows(const typename A::Sum *taps, int count, const typename A::Sum *wei
             }
         }
         for (int r = 0; r < ROWS; ++r)
-            for (int v = 0; v < V::BLOCK; ++v) V::store(sums + r * tile + x + v * V::N, sum[r][v]);
+            for (int v = 0; v < V::BLOCK; ++v) V::store(sums + r * TILE + x + v * V::N, sum[r][v]);
     }
 }
 
 template <class A>
-void run_job(const EdgeSrPlan &plan, const EdgeSrJob &job, const typename A::Sum *taps, typename A::Sum *sums) {
+void run_job(const EdgeSrJob &job, const typename A::Sum *taps, typename A::Sum *sums) {
     using Sum = typename A::Sum;
     const Sum *weights = static_cast<const Sum *>(job.weights);
-    taps += size_t(job.first_tap) * plan.tile;
-    sums += size_t(job.first_row) * plan.tile;
+    taps += size_t(job.first_tap) * TILE;
+    sums += size_t(job.first_row) * TILE;
     for (int row = 0; row < job.rows; row += EDGE_SR_BLOCK) {
         const bool accumulate = job.accumulate != 0;
         switch (job.rows - row) {
-            case 1: sum_rows<A, 1>(taps, job.taps, weights, plan.tile, accumulate, sums); break;
-            case 2: sum_rows<A, 2>(taps, job.taps, weights, plan.tile, accumulate, sums); break;
-            case 3: sum_rows<A, 3>(taps, job.taps, weights, plan.tile, accumulate, sums); break;
-            default: sum_rows<A, 4>(taps, job.taps, weights, plan.tile, accumulate, sums); break;
+            case 1: sum_rows<A, 1>(taps, job.taps, weights, accumulate, sums); break;
+            case 2: sum_rows<A, 2>(taps, job.taps, weights, accumulate, sums); break;
+            case 3: sum_rows<A, 3>(taps, job.taps, weights, accumulate, sums); break;
+            default: sum_rows<A, 4>(taps, job.taps, weights, accumulate, sums); break;
         }
         weights += size_t(EDGE_SR_BLOCK) * job.taps;
-        sums += EDGE_SR_BLOCK * plan.tile;
+        sums += EDGE_SR_BLOCK * TILE;
     }
 }
 
 // ---- competition ------------------------------------------------------------------------------------------------------------
 
-// Group g's values in the MEMBERS phases of an orbit, from its sums.
-template <class A, int MEMBERS>
-void phases_of(const EdgeSrOrbit &orbit, int g, const typename A::Sum *sums, int tile, typename A::Vector *phase) {
-    using Vector = typename A::Vector;
-    auto sum = [&](int a) { return V::load(sums + (orbit.rows[a] + g) * tile); };
-    if (MEMBERS == 1) {
-        phase[0] = sum(0);
-    } else if (MEMBERS == 2) {
-        const Vector even = sum(0), odd = sum(1);
+// The MEMBERS phases of an orbit, from as many sums, in place.
+template <int MEMBERS, class Vector>
+void combine(Vector *phase) {
+    if (MEMBERS == 2) {
+        const Vector even = phase[0], odd = phase[1];
         phase[0] = V::add(even, odd);
         phase[1] = V::sub(even, odd);
-    } else {
-        const Vector ee = sum(0), eo = sum(1), oe = sum(2), oo = sum(3);
+    } else if (MEMBERS == 4) {
+        const Vector ee = phase[0], eo = phase[1], oe = phase[2], oo = phase[3];
         const Vector even_plus = V::add(ee, eo), even_minus = V::sub(ee, eo);
         const Vector odd_plus = V::add(oe, oo), odd_minus = V::sub(oe, oo);
         phase[0] = V::add(even_plus, odd_plus);
@@ -219,6 +288,13 @@ void phases_of(const EdgeSrOrbit &orbit, int g, const typename A::Sum *sums, int
         phase[2] = V::sub(even_plus, odd_plus);
         phase[3] = V::sub(even_minus, odd_minus);
     }
+}
+
+// Group g's values in the phases of an orbit.
+template <class A, int MEMBERS>
+void phases_of(const EdgeSrOrbit &orbit, int g, const typename A::Sum *sums, typename A::Vector *phase) {
+    for (int a = 0; a < MEMBERS; ++a) phase[a] = V::load(sums + (orbit.rows[a] + g) * TILE);
+    combine<MEMBERS>(phase);
 }
 
 // 2^x for x in -126..126 (clamped): relative error below 3e-6.
@@ -246,10 +322,10 @@ V::F reciprocal(V::F x) {
 
 template <class A, int MEMBERS>
 void largest(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *sums, typename A::Vector *best) {
-    phases_of<A, MEMBERS>(orbit, 0, sums, plan.tile, best);
+    phases_of<A, MEMBERS>(orbit, 0, sums, best);
     for (int c = 1; c < plan.candidates; ++c) {
         typename A::Vector phase[MEMBERS];
-        phases_of<A, MEMBERS>(orbit, c, sums, plan.tile, phase);
+        phases_of<A, MEMBERS>(orbit, c, sums, phase);
         for (int p = 0; p < MEMBERS; ++p) best[p] = V::max(best[p], phase[p]);
     }
 }
@@ -262,15 +338,15 @@ void bounded_softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const flo
     for (int p = 0; p < MEMBERS; ++p) total[p] = V::set(1.0f), weighted[p] = V::set(0.0f);
     for (int c = 1; c <= others; ++c) {
         V::F value[MEMBERS], logit[MEMBERS];
-        phases_of<Floats, MEMBERS>(orbit, c, sums, plan.tile, value);
-        phases_of<Floats, MEMBERS>(orbit, others + c, sums, plan.tile, logit);
+        phases_of<Floats, MEMBERS>(orbit, c, sums, value);
+        phases_of<Floats, MEMBERS>(orbit, others + c, sums, logit);
         for (int p = 0; p < MEMBERS; ++p) {
             const V::F e = power_of_two(V::min(V::max(logit[p], V::set(-126.0f)), V::set(119.0f)));
             total[p] = V::add(total[p], e);
             weighted[p] = V::fma(value[p], e, weighted[p]);
         }
     }
-    phases_of<Floats, MEMBERS>(orbit, 0, sums, plan.tile, result);
+    phases_of<Floats, MEMBERS>(orbit, 0, sums, result);
     for (int p = 0; p < MEMBERS; ++p) result[p] = V::fma(weighted[p], reciprocal(total[p]), result[p]);
 }
 
@@ -281,10 +357,10 @@ void softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const float *sums
     const int count = plan.candidates;
     V::F logits[MAX_CANDIDATES][MEMBERS], most[MEMBERS];
     for (int c = 0; c < count; ++c) {
-        phases_of<Floats, MEMBERS>(orbit, count + c, sums, plan.tile, logits[c]);
+        phases_of<Floats, MEMBERS>(orbit, count + c, sums, logits[c]);
         if (plan.competition == EDGE_SR_PRODUCT) {
             V::F key[MEMBERS];
-            phases_of<Floats, MEMBERS>(orbit, 2 * count + c, sums, plan.tile, key);
+            phases_of<Floats, MEMBERS>(orbit, 2 * count + c, sums, key);
             for (int p = 0; p < MEMBERS; ++p) logits[c][p] = V::mul(logits[c][p], key[p]);
         }
         for (int p = 0; p < MEMBERS; ++p) most[p] = c == 0 ? logits[c][p] : V::max(most[p], logits[c][p]);
@@ -293,7 +369,7 @@ void softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const float *sums
     for (int p = 0; p < MEMBERS; ++p) total[p] = weighted[p] = V::set(0.0f);
     for (int c = 0; c < count; ++c) {
         V::F value[MEMBERS];
-        phases_of<Floats, MEMBERS>(orbit, c, sums, plan.tile, value);
+        phases_of<Floats, MEMBERS>(orbit, c, sums, value);
         for (int p = 0; p < MEMBERS; ++p) {
             const V::F e = power_of_two(V::max(V::sub(logits[c][p], most[p]), V::set(-126.0f)));
             total[p] = V::add(total[p], e);
@@ -321,17 +397,17 @@ void compete(Integers, const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const i
 // pixels: a plane of a tile for each phase.
 template <class A, int MEMBERS>
 void compete_tile(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *sums, typename A::Sum *pixels) {
-    for (int x = 0; x < plan.tile; x += V::N) {
+    for (int x = 0; x < TILE; x += V::N) {
         typename A::Vector result[MEMBERS];
         compete<MEMBERS>(A(), plan, orbit, sums + x, result);
-        for (int p = 0; p < MEMBERS; ++p) V::store(pixels + orbit.phases[p] * plan.tile + x, result[p]);
+        for (int p = 0; p < MEMBERS; ++p) V::store(pixels + orbit.phases[p] * TILE + x, result[p]);
     }
 }
 
 template <class A>
 void run_batch(const EdgeSrPlan &plan, const EdgeSrBatch &batch, const typename A::Sum *taps, typename A::Sum *sums,
                typename A::Sum *pixels) {
-    for (int j = batch.first_job; j < batch.first_job + batch.jobs; ++j) run_job<A>(plan, plan.job_list[j], taps, sums);
+    for (int j = batch.first_job; j < batch.first_job + batch.jobs; ++j) run_job<A>(plan.job_list[j], taps, sums);
     for (int o = batch.first_orbit; o < batch.first_orbit + batch.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         if (orbit.members == 4)
@@ -343,91 +419,251 @@ void run_batch(const EdgeSrPlan &plan, const EdgeSrBatch &batch, const typename 
     }
 }
 
+// ---- fused ------------------------------------------------------------------------------------------------------------------
+
+constexpr int members_of(int mirror) { return mirror == EDGE_SR_BOTH ? 4 : mirror == EDGE_SR_ALONE ? 1 : 2; }
+
+// Which of an orbit's sums the taps even or odd in y and x go to.
+constexpr int sum_at(int mirror, int odd_y, int odd_x) {
+    return mirror == EDGE_SR_BOTH ? 2 * odd_y + odd_x : mirror == EDGE_SR_ROWS ? odd_y : mirror == EDGE_SR_COLUMNS ? odd_x : 0;
+}
+
+// How many rows of taps are even, and how many there are.
+template <class A>
+constexpr int even_rows(int h) { return sizeof(typename A::Line) == 2 ? (h + 2) / 2 : h + 1; }
+template <class A>
+constexpr int all_rows(int h) { return even_rows<A>(h) + (sizeof(typename A::Line) == 2 ? (h + 1) / 2 : h); }
+
+// Sums of COUNT candidates in VECTORS vectors at column x.
+template <class A, int K, int MIRROR, int COUNT, int VECTORS>
+INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
+                       typename A::Vector (&sums)[COUNT][members_of(MIRROR)][VECTORS]) {
+    using Vector = typename A::Vector;
+    constexpr int H = K / 2;
+    auto add = [&](int target, const Vector *value) INLINED {
+        repeat<COUNT>([&](auto c) INLINED {
+            const Vector w = V::set(weights[c]);
+            repeat<VECTORS>([&](auto v) INLINED { sums[c][target][v] = A::step(sums[c][target][v], value[v], w); });
+        });
+        weights += COUNT;
+    };
+    repeat<all_rows<A>(H)>([&](auto r) INLINED {
+        const int odd_y = r >= even_rows<A>(H);
+        const typename A::Sum *row = rows[r] + x;
+        repeat<H + 1>([&](auto dx) INLINED {
+            Vector even[VECTORS], odd[VECTORS];
+            repeat<VECTORS>([&](auto v) INLINED {
+                even[v] = A::load(row + v * V::N + dx);
+                if (dx > 0) {
+                    Vector left = A::load(row + v * V::N - dx), right = even[v];
+                    V::keep(left), V::keep(right);
+                    odd[v] = A::minus(right, left);
+                    even[v] = A::plus(right, left);
+                }
+            });
+            add(sum_at(MIRROR, odd_y, 0), even);
+            if (dx > 0) add(sum_at(MIRROR, odd_y, 1), odd);
+        });
+    });
+}
+
+// Makes best the largest of COUNT candidates (and of itself, unless FIRST). start: what sums begin with.
+template <class A, int K, int MIRROR, int COUNT, int VECTORS, bool FIRST>
+INLINE void fused_block(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights, typename A::Vector start,
+                        typename A::Vector (*best)[members_of(MIRROR)]) {
+    using Vector = typename A::Vector;
+    constexpr int M = members_of(MIRROR);
+    Vector sums[COUNT][M][VECTORS];
+    repeat<COUNT>([&](auto c) INLINED {
+        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 ? start : A::zero(); }); });
+    });
+    fused_sums<A, K, MIRROR, COUNT, VECTORS>(rows, x, weights, sums);
+    repeat<COUNT>([&](auto c) INLINED {
+        repeat<VECTORS>([&](auto v) INLINED {
+            Vector phase[M];
+            repeat<M>([&](auto a) INLINED { phase[a] = sums[c][a][v]; });
+            combine<M>(phase);
+            repeat<M>([&](auto a) INLINED { best[v][a] = FIRST && c == 0 ? phase[a] : V::max(best[v][a], phase[a]); });
+        });
+    });
+}
+
+// Keeps the compiler from making the taps once for all candidates: it would keep them on the stack, at twice the cost.
+INLINE void forget_taps() {
+#if defined(__GNUC__)
+    asm volatile("" ::: "memory");
+#endif
+}
+
+// An orbit's phases at columns x to x + 2 N. GROUPS: how many candidates; 0: any number.
+template <class A, int K, int MIRROR, int GROUPS>
+INLINE void fused_pair(int groups, const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
+                       typename A::Vector start, typename A::Vector (&best)[2][members_of(MIRROR)]) {
+    constexpr int H = K / 2, TAPS = all_rows<A>(H) * (2 * H + 1), BLOCK = EDGE_SR_FUSED, STEP = V::VECTORS;
+    repeat<2 / STEP>([&](auto part) INLINED {
+        const int64_t at = x + part * STEP * V::N;
+        typename A::Vector(*const largest)[members_of(MIRROR)] = best + part * STEP;
+        const typename A::Sum *w = weights;
+        if (GROUPS == 1 || (GROUPS == 0 && groups == 1))
+            fused_block<A, K, MIRROR, 1, STEP, true>(rows, at, w, start, largest);
+        else
+            fused_block<A, K, MIRROR, BLOCK, STEP, true>(rows, at, w, start, largest);
+        if (GROUPS == 0) {
+            int c = BLOCK;
+            for (w += BLOCK * TAPS; c + BLOCK <= groups; c += BLOCK, w += BLOCK * TAPS) {
+                forget_taps();
+                fused_block<A, K, MIRROR, BLOCK, STEP, false>(rows, at, w, start, largest);
+            }
+            if (c < groups) fused_block<A, K, MIRROR, 1, STEP, false>(rows, at, w, start, largest);
+        }
+    });
+}
+
+template <class A, int K, int MIRROR, int GROUPS>
+void fused_orbit(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
+    constexpr int M = members_of(MIRROR);
+    const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
+    for (int i = 0; i < TILE; i += 2 * V::N) {
+        typename A::Vector best[2][M];
+        fused_pair<A, K, MIRROR, GROUPS>(plan.groups, rows, x + i, weights, A::zero(), best);
+        for (int v = 0; v < 2; ++v)
+            for (int a = 0; a < M; ++a) V::store(pixels + orbit.phases[a] * TILE + i + v * V::N, best[v][a]);
+    }
+}
+
+template <class A, int K, int GROUPS>
+void fused_tile(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
+    for (int o = 0; o < plan.orbits; ++o) {
+        const EdgeSrOrbit &orbit = plan.orbit_list[o];
+        switch (orbit.mirror) {
+            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH, GROUPS>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS, 0>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS, 0>(plan, orbit, rows, x, pixels); break;
+            default: fused_orbit<A, K, EDGE_SR_ALONE, 0>(plan, orbit, rows, x, pixels); break;
+        }
+    }
+}
+
+// Bytes at twice the size, straight from the registers: columns [x, stop), a multiple of 2 N.
+template <class A, int K, int GROUPS>
+void fused_bytes(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
+    const typename A::Sum *weights = static_cast<const typename A::Sum *>(plan.orbit_list[0].weights);
+    for (; x < stop; x += 2 * V::N, upper += 4 * V::N, lower += 4 * V::N) {
+        typename A::Vector best[2][4];
+        fused_pair<A, K, EDGE_SR_BOTH, GROUPS>(plan.groups, rows, x, weights, A::rounding(), best);
+        V::weave2(upper, A::level(best[0][0]), A::level(best[0][1]), A::level(best[1][0]), A::level(best[1][1]));
+        V::weave2(lower, A::level(best[0][2]), A::level(best[0][3]), A::level(best[1][2]), A::level(best[1][3]));
+    }
+}
+
 // ---- output -----------------------------------------------------------------------------------------------------------------
 
-void round_bytes(Floats, const EdgeSrPlan &plan, const float *pixels, uint8_t *bytes) {
-    const V::F scale = V::set(255.0f), zero = V::set(0.0f);
-    auto level = [&](const float *p) { return V::to_int(V::min(V::max(V::mul(V::load(p), scale), zero), scale)); };
-    for (int x = 0; x < plan.tile; x += 2 * V::N) V::bytes(bytes + x, level(pixels + x), level(pixels + x + V::N));
-}
-
-void round_bytes(Integers, const EdgeSrPlan &plan, const int32_t *pixels, uint8_t *bytes) {
-    const V::I half = V::set(1 << (plan.shift - 1));
-    auto level = [&](const int32_t *p) { return V::shift_right(V::add(V::load(p), half), plan.shift); };
-    for (int x = 0; x < plan.tile; x += 2 * V::N) V::bytes_paired(bytes + x, level(pixels + x), level(pixels + x + V::N));
-}
-
-void to_floats(Floats, const EdgeSrPlan &, const float *, float *) {}
-
-// In place: a caller wants floats of an integer variant.
-void to_floats(Integers, const EdgeSrPlan &plan, const int32_t *pixels, float *floats) {
-    const V::F scale = V::set(BYTE / float(1 << plan.shift));
-    for (int x = 0; x < plan.tile; x += 2 * V::N) {
-        V::I low = V::load(pixels + x), high = V::load(pixels + x + V::N);
-        V::unpair(low, high);
-        V::store(floats + x, V::mul(V::to_float(low), scale));
-        V::store(floats + x + V::N, V::mul(V::to_float(high), scale));
+// One output row of a tile, from `scale` planes of phases.
+template <class Sum>
+void weave_bytes(const Sum *phases, int scale, uint8_t *out) {
+    auto level = [&](int j, int x) { return levels(V::load(phases + j * TILE + x)); };
+    if (scale == 2) {
+        for (int x = 0; x < TILE; x += 2 * V::N)
+            V::weave2(out + 2 * x, level(0, x), level(1, x), level(0, x + V::N), level(1, x + V::N));
+    } else if (scale == 3) {
+        for (int x = 0; x < TILE; x += V::N) V::weave3(out + 3 * x, level(0, x), level(1, x), level(2, x));
+    } else if (scale == 4) {
+        for (int x = 0; x < TILE; x += V::N) V::weave4(out + 4 * x, level(0, x), level(1, x), level(2, x), level(3, x));
+    } else {
+        uint8_t bytes[TILE];
+        for (int j = 0; j < scale; ++j) {
+            for (int x = 0; x < TILE; x += 2 * V::N) V::weave1(bytes + x, level(j, x), level(j, x + V::N));
+            for (int x = 0; x < TILE; ++x) out[scale * x + j] = bytes[x];
+        }
     }
 }
 
-// out[s x + j] = phases[j][x], for `count` columns.
-template <class T>
-void weave(const T *phases, int tile, int scale, int64_t count, T *out) {
-    switch (scale) {
-        case 1:
-            std::memcpy(out, phases, size_t(count) * sizeof(T));
-            return;
-        case 2:
-            for (int64_t x = 0; x < count; ++x) out[2 * x] = phases[x], out[2 * x + 1] = phases[tile + x];
-            return;
-        default:
-            for (int j = 0; j < scale; ++j)
-                for (int64_t x = 0; x < count; ++x) out[scale * x + j] = phases[j * tile + x];
+template <class Sum>
+void weave_floats(const Sum *phases, int scale, float *out) {
+    auto value = [&](int j, int x) { return floats(V::load(phases + j * TILE + x)); };
+    if (scale == 2) {
+        for (int x = 0; x < TILE; x += V::N) V::weave2(out + 2 * x, value(0, x), value(1, x));
+    } else {
+        float plane[TILE];
+        for (int j = 0; j < scale; ++j) {
+            for (int x = 0; x < TILE; x += V::N) V::store(plane + x, value(j, x));
+            for (int x = 0; x < TILE; ++x) out[scale * x + j] = plane[x];
+        }
     }
+}
+
+// Straight to the output where a whole tile fits, else by way of `woven`: not a byte beyond the row.
+template <class Sum>
+void write_tile(const EdgeSrPlan &plan, const Sum *pixels, int64_t x, int64_t width, void *const *out, bool raw, void *woven) {
+    const int s = plan.scale;
+    const size_t element = raw ? 1 : sizeof(float);
+    const bool whole = x + TILE <= width;
+    for (int i = 0; i < s; ++i) {
+        char *row = static_cast<char *>(out[i]) + size_t(x) * s * element;
+        void *target = whole ? row : woven;
+        if (raw)
+            weave_bytes(pixels + i * s * TILE, s, static_cast<uint8_t *>(target));
+        else
+            weave_floats(pixels + i * s * TILE, s, static_cast<float *>(target));
+        if (!whole) std::memcpy(row, woven, size_t(width - x) * s * element);
+    }
+}
+
+// ---- produce ----------------------------------------------------------------------------------------------------------------
+
+template <class A, int K, int GROUPS>
+void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
+                   bool raw, char *scratch) {
+    typename A::Sum *pixels = reinterpret_cast<typename A::Sum *>(scratch + plan.pixels_at);
+    int64_t x = first;
+    if (raw && plan.scale == 2) {  // but for the last columns, if they do not fill vectors
+        const int64_t whole = (stop < width ? stop : width) / (2 * V::N) * (2 * V::N);
+        fused_bytes<A, K, GROUPS>(plan, rows, x, whole, static_cast<uint8_t *>(out[0]) + 2 * x, static_cast<uint8_t *>(out[1]) + 2 * x);
+        x = whole;
+        if (x >= width) return;
+    }
+    for (; x < stop; x += TILE) {
+        fused_tile<A, K, GROUPS>(plan, rows, x, pixels);
+        write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
+    }
+}
+
+template <class A, int K>
+void produce_fused_any(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width,
+                       void *const *out, bool raw, char *scratch) {
+    if (plan.groups == 1) return produce_fused<A, K, 1>(plan, rows, first, stop, width, out, raw, scratch);
+    if (plan.groups == 2) return produce_fused<A, K, 2>(plan, rows, first, stop, width, out, raw, scratch);
+    return produce_fused<A, K, 0>(plan, rows, first, stop, width, out, raw, scratch);
 }
 
 template <class A>
-void write_tile(const EdgeSrPlan &plan, typename A::Sum *pixels, int64_t x, int64_t count, void *const *out, bool raw, void *woven) {
-    const int s = plan.scale;
-    for (int i = 0; i < s; ++i) {
-        typename A::Sum *phases = pixels + size_t(i) * s * plan.tile;
-        if (raw) {
-            uint8_t *bytes = static_cast<uint8_t *>(woven);
-            for (int j = 0; j < s; ++j) round_bytes(A(), plan, phases + j * plan.tile, bytes + j * plan.tile);
-            weave(bytes, plan.tile, s, count, static_cast<uint8_t *>(out[i]) + x * s);
-        } else {
-            for (int j = 0; j < s; ++j)
-                to_floats(A(), plan, phases + j * plan.tile, reinterpret_cast<float *>(phases + j * plan.tile));
-            weave(reinterpret_cast<const float *>(phases), plan.tile, s, count, static_cast<float *>(out[i]) + x * s);
-        }
+void produce_tiles(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
+                   bool raw, char *scratch) {
+    using Sum = typename A::Sum;
+    Sum *taps = reinterpret_cast<Sum *>(scratch + plan.taps_at), *sums = reinterpret_cast<Sum *>(scratch + plan.sums_at);
+    Sum *pixels = reinterpret_cast<Sum *>(scratch + plan.pixels_at);
+    for (int64_t x = first; x < stop; x += TILE) {
+        make_taps<A>(plan, rows, x, taps);
+        for (int b = 0; b < plan.batches; ++b) run_batch<A>(plan, plan.batch_list[b], taps, sums, pixels);
+        write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
     }
 }
 
 template <class A>
 void produce_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t width, void *const *out, bool raw, char *scratch) {
-    using T = typename A::Element;
-    using Sum = typename A::Sum;
-    const int64_t padded = tiles_of(width) * EDGE_SR_TILE;
-    const size_t row = EDGE_SR_CHUNK + 2 * EDGE_SR_MARGIN;
-    for (int64_t chunk = 0; chunk < padded; chunk += EDGE_SR_CHUNK) {
-        const int64_t stop = chunk + EDGE_SR_CHUNK < padded ? chunk + EDGE_SR_CHUNK : padded;
-        const T *rows[16];  // so that rows[r] + x is column x
-        if (plan.folded) {
-            T *folded[16];
-            for (int r = 0; r < plan.folded_rows; ++r)
-                rows[r] = folded[r] = reinterpret_cast<T *>(scratch + plan.rows_at) + r * row + EDGE_SR_MARGIN - chunk;
-            fold_rows<A>(plan, lines, chunk - EDGE_SR_MARGIN, stop + EDGE_SR_MARGIN, folded);
-        } else {
-            for (int r = 0; r < plan.kernel; ++r) rows[r] = static_cast<const T *>(lines[r]) + EDGE_SR_MARGIN;
-        }
-        Sum *taps = reinterpret_cast<Sum *>(scratch + plan.taps_at), *sums = reinterpret_cast<Sum *>(scratch + plan.sums_at);
-        Sum *pixels = reinterpret_cast<Sum *>(scratch + plan.pixels_at);
-        for (int64_t x = chunk; x < stop; x += plan.tile) {
-            make_taps(A(), plan, rows, x, taps);
-            for (int b = 0; b < plan.batches; ++b) run_batch<A>(plan, plan.batch_list[b], taps, sums, pixels);
-            const int64_t count = x + plan.tile < width ? plan.tile : width - x;
-            write_tile<A>(plan, pixels, x, count, out, raw, scratch + plan.bytes_at);
-        }
+    const int64_t padded = tiles_of(width) * TILE;
+    for (int64_t first = 0; first < padded; first += EDGE_SR_CHUNK) {
+        const int64_t stop = first + EDGE_SR_CHUNK < padded ? first + EDGE_SR_CHUNK : padded;
+        const typename A::Sum *rows[MAX_ROWS];
+        make_rows<A>(plan, lines, first, stop, scratch, rows);
+        if (!plan.fused)
+            produce_tiles<A>(plan, rows, first, stop, width, out, raw, scratch);
+        else if (plan.kernel == 3)
+            produce_fused_any<A, 3>(plan, rows, first, stop, width, out, raw, scratch);
+        else if (plan.kernel == 5)
+            produce_fused_any<A, 5>(plan, rows, first, stop, width, out, raw, scratch);
+        else
+            produce_fused_any<A, 7>(plan, rows, first, stop, width, out, raw, scratch);
     }
 }
 

@@ -2,10 +2,11 @@
 // Included by the edge_sr_<isa>.cpp only, each of which defines one THINLENS_ESR_* first; everything has internal linkage, lest
 // the linker takes code of one instruction set for another.
 //
-//     F  N floats        I  N int32        H  2 N int16
+//     F  N floats        I  N int32, or N pairs of int16        H  2 N int16
 //
-// pair(a, b) makes two I, `low` and `high`, whose lanes hold (a[x], b[x]) of 2 N columns x in an order of its own; bytes_paired
-// and unpair put such lanes back in order.
+// interleave makes pairs (a[x], b[x]) in the order of x and stores them; load_pairs may give the halves of its N pairs in an
+// order of its own, which add_pairs, subtract_pairs and dot share. The weave functions take int32 with 16 fraction bits, and
+// saturate: rows of N or 2 N columns of several phases -> bytes, phases innermost.
 #pragma once
 
 #include <cmath>
@@ -18,12 +19,23 @@
 #include <arm_neon.h>
 #endif
 
+// Makes the compiler hold a value in a register: it likes to load it again for each use, and loads across cache lines are dear.
+#if defined(__GNUC__) && (defined(THINLENS_ESR_AVX512) || defined(THINLENS_ESR_AVX2))
+#define THINLENS_ESR_KEEP(value) asm("" : "+v"(value))
+#elif defined(__GNUC__) && defined(THINLENS_ESR_NEON)
+#define THINLENS_ESR_KEEP(value) asm("" : "+w"(value))
+#else
+#define THINLENS_ESR_KEEP(value) (void)(value)
+#endif
+
 namespace {
 
 #if defined(THINLENS_ESR_AVX512)
 
 struct V {
-    static constexpr int N = 16, BLOCK = 4;  // BLOCK: vectors of one row of sums that are made together
+    static constexpr int N = 16;
+    static constexpr int BLOCK = 4;                     // vectors of one row of sums that are made together
+    static constexpr int VECTORS = 2;  // the same of fused sums
     using F = __m512;
     using I = __m512i;
     using H = __m512i;
@@ -43,20 +55,26 @@ struct V {
     static I add(I a, I b) { return _mm512_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm512_max_epi32(a, b); }
-    static I shift_right(I a, int n) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(n)); }
     static I exponent(I a) { return _mm512_slli_epi32(a, 23); }
     static F from_bits(I a) { return _mm512_castsi512_ps(a); }
     static I bits(F a) { return _mm512_castps_si512(a); }
     static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
     static I to_int(F a) { return _mm512_cvtps_epi32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm512_loadu_si512(p); }
     static void store(int16_t *p, H v) { _mm512_storeu_si512(p, v); }
     static H add16(H a, H b) { return _mm512_add_epi16(a, b); }
     static H sub16(H a, H b) { return _mm512_sub_epi16(a, b); }
-    static void pair(H a, H b, I &low, I &high) {
-        low = _mm512_unpacklo_epi16(a, b);
-        high = _mm512_unpackhi_epi16(a, b);
+    static void interleave(int32_t *out, H a, H b) {
+        const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);  // unpacking works on quarters
+        a = _mm512_permutexvar_epi64(order, a), b = _mm512_permutexvar_epi64(order, b);
+        store(out, _mm512_unpacklo_epi16(a, b));
+        store(out + N, _mm512_unpackhi_epi16(a, b));
     }
+    static I load_pairs(const int32_t *p) { return load(p); }
+    static I add_pairs(I a, I b) { return _mm512_add_epi16(a, b); }
+    static I subtract_pairs(I a, I b) { return _mm512_sub_epi16(a, b); }
     static I dot(I sum, I pairs, I weights) {
 #if defined(THINLENS_ESR_VNNI)
         return _mm512_dpwssd_epi32(sum, pairs, weights);
@@ -64,26 +82,40 @@ struct V {
         return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, weights));
 #endif
     }
-    static void bytes_paired(uint8_t *out, I low, I high) {
-        const __m512i words = _mm512_max_epi16(_mm512_packs_epi32(low, high), _mm512_setzero_si512());
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_cvtusepi16_epi8(words));
-    }
-    static void bytes(uint8_t *out, I a, I b) {
+    static I words(I a, I b) { return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srai_epi32(a, 16), b); }  // whole levels
+    static void weave1(uint8_t *out, I a0, I a1) {
         const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-        const __m512i words = _mm512_max_epi16(_mm512_packs_epi32(a, b), _mm512_setzero_si512());
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_cvtusepi16_epi8(_mm512_permutexvar_epi64(order, words)));
+        const __m512i w = _mm512_packs_epi32(_mm512_srai_epi32(a0, 16), _mm512_srai_epi32(a1, 16));
+        const __m512i positive = _mm512_max_epi16(_mm512_permutexvar_epi64(order, w), _mm512_setzero_si512());
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_cvtusepi16_epi8(positive));
     }
-    static void unpair(I &low, I &high) {
-        const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-        const __m512i a = _mm512_permutex2var_epi64(low, first, high), b = _mm512_permutex2var_epi64(low, second, high);
-        low = a, high = b;
+    static void weave2(uint8_t *out, I a0, I b0, I a1, I b1) {
+        const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+        const __m512i bytes = _mm512_packus_epi16(words(a0, b0), words(a1, b1));
+        _mm512_storeu_si512(out, _mm512_permutexvar_epi64(order, bytes));
+    }
+    static void weave3(uint8_t *out, I a, I b, I c) {
+        const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 2, 3, 10, 4, 5, 12, 6, 7, 14, -1, -1, -1, -1));
+        const __m512i dense = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+        const __m512i bytes = _mm512_shuffle_epi8(_mm512_packus_epi16(words(a, b), _mm512_srai_epi32(c, 16)), order);
+        _mm512_mask_storeu_epi32(out, 0x0fff, _mm512_permutexvar_epi32(dense, bytes));
+    }
+    static void weave4(uint8_t *out, I a, I b, I c, I d) {
+        const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+        _mm512_storeu_si512(out, _mm512_shuffle_epi8(_mm512_packus_epi16(words(a, b), words(c, d)), order));
+    }
+    static void weave2(float *out, F a, F b) {
+        const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+        store(out, _mm512_permutex2var_ps(a, first, b));
+        store(out + N, _mm512_permutex2var_ps(a, second, b));
     }
 };
 
 #elif defined(THINLENS_ESR_AVX2)
 
 struct V {
-    static constexpr int N = 8, BLOCK = 2;
+    static constexpr int N = 8, BLOCK = 2, VECTORS = 1;
     using F = __m256;
     using I = __m256i;
     using H = __m256i;
@@ -103,37 +135,59 @@ struct V {
     static I add(I a, I b) { return _mm256_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm256_max_epi32(a, b); }
-    static I shift_right(I a, int n) { return _mm256_sra_epi32(a, _mm_cvtsi32_si128(n)); }
     static I exponent(I a) { return _mm256_slli_epi32(a, 23); }
     static F from_bits(I a) { return _mm256_castsi256_ps(a); }
     static I bits(F a) { return _mm256_castps_si256(a); }
     static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
     static I to_int(F a) { return _mm256_cvtps_epi32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
     static void store(int16_t *p, H v) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), v); }
     static H add16(H a, H b) { return _mm256_add_epi16(a, b); }
     static H sub16(H a, H b) { return _mm256_sub_epi16(a, b); }
-    static void pair(H a, H b, I &low, I &high) {
-        low = _mm256_unpacklo_epi16(a, b);
-        high = _mm256_unpackhi_epi16(a, b);
+    static void interleave(int32_t *out, H a, H b) {
+        a = _mm256_permute4x64_epi64(a, 0xd8), b = _mm256_permute4x64_epi64(b, 0xd8);  // unpacking works on halves
+        store(out, _mm256_unpacklo_epi16(a, b));
+        store(out + N, _mm256_unpackhi_epi16(a, b));
     }
+    static I load_pairs(const int32_t *p) { return load(p); }
+    static I add_pairs(I a, I b) { return _mm256_add_epi16(a, b); }
+    static I subtract_pairs(I a, I b) { return _mm256_sub_epi16(a, b); }
     static I dot(I sum, I pairs, I weights) { return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, weights)); }
-    static void bytes_paired(uint8_t *out, I low, I high) { store_words(out, _mm256_packs_epi32(low, high)); }
-    static void bytes(uint8_t *out, I a, I b) { store_words(out, _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8)); }
-    static void store_words(uint8_t *out, __m256i words) {
-        const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
+    static I words(I a, I b) { return _mm256_blend_epi16(_mm256_srai_epi32(a, 16), b, 0xaa); }  // whole levels
+    static void weave1(uint8_t *out, I a0, I a1) {
+        const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_srai_epi32(a0, 16), _mm256_srai_epi32(a1, 16)), 0xd8);
+        const __m128i low = _mm256_castsi256_si128(w), high = _mm256_extracti128_si256(w, 1);
         _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm_packus_epi16(low, high));
     }
-    static void unpair(I &low, I &high) {
-        const __m256i a = _mm256_permute2x128_si256(low, high, 0x20), b = _mm256_permute2x128_si256(low, high, 0x31);
-        low = a, high = b;
+    static void weave2(uint8_t *out, I a0, I b0, I a1, I b1) {
+        const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(words(a0, b0), words(a1, b1)), 0xd8);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), bytes);
+    }
+    static void weave3(uint8_t *out, I a, I b, I c) {
+        const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 2, 3, 10, 4, 5, 12, 6, 7, 14, -1, -1, -1, -1));
+        const __m256i bytes = _mm256_shuffle_epi8(_mm256_packus_epi16(words(a, b), _mm256_srai_epi32(c, 16)), order);
+        const __m256i dense = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
+        _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm256_castsi256_si128(dense));
+        _mm_storel_epi64(reinterpret_cast<__m128i *>(out + 16), _mm256_extracti128_si256(dense, 1));
+    }
+    static void weave4(uint8_t *out, I a, I b, I c, I d) {
+        const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+        const __m256i bytes = _mm256_shuffle_epi8(_mm256_packus_epi16(words(a, b), words(c, d)), order);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), bytes);
+    }
+    static void weave2(float *out, F a, F b) {
+        const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+        store(out, _mm256_permute2f128_ps(low, high, 0x20));
+        store(out + N, _mm256_permute2f128_ps(low, high, 0x31));
     }
 };
 
 #elif defined(THINLENS_ESR_NEON)
 
 struct V {
-    static constexpr int N = 4, BLOCK = 4;
+    static constexpr int N = 4, BLOCK = 4, VECTORS = 2;
     using F = float32x4_t;
     using I = int32x4_t;
     using H = int16x8_t;
@@ -153,99 +207,104 @@ struct V {
     static I add(I a, I b) { return vaddq_s32(a, b); }
     static I sub(I a, I b) { return vsubq_s32(a, b); }
     static I max(I a, I b) { return vmaxq_s32(a, b); }
-    static I shift_right(I a, int n) { return vshlq_s32(a, vdupq_n_s32(-n)); }
     static I exponent(I a) { return vshlq_n_s32(a, 23); }
     static F from_bits(I a) { return vreinterpretq_f32_s32(a); }
     static I bits(F a) { return vreinterpretq_s32_f32(a); }
     static F to_float(I a) { return vcvtq_f32_s32(a); }
     static I to_int(F a) { return vcvtnq_s32_f32(a); }
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return vld1q_s16(p); }
     static void store(int16_t *p, H v) { vst1q_s16(p, v); }
     static H add16(H a, H b) { return vaddq_s16(a, b); }
     static H sub16(H a, H b) { return vsubq_s16(a, b); }
-    // Not interleaved: four columns of a, then the same of b, so that widening multiply-adds take each half as it is.
-    static void pair(H a, H b, I &low, I &high) {
-        const int64x2_t x = vreinterpretq_s64_s16(a), y = vreinterpretq_s64_s16(b);
-        low = vreinterpretq_s32_s64(vzip1q_s64(x, y));
-        high = vreinterpretq_s32_s64(vzip2q_s64(x, y));
+    static void interleave(int32_t *out, H a, H b) { vst2q_s16(reinterpret_cast<int16_t *>(out), int16x8x2_t{{a, b}}); }
+    // Four first halves, then four second ones: widening multiply-adds take each as it is.
+    static I load_pairs(const int32_t *p) {
+        const int16x4x2_t halves = vld2_s16(reinterpret_cast<const int16_t *>(p));
+        return vreinterpretq_s32_s16(vcombine_s16(halves.val[0], halves.val[1]));
     }
+    static I add_pairs(I a, I b) { return vreinterpretq_s32_s16(vaddq_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b))); }
+    static I subtract_pairs(I a, I b) { return vreinterpretq_s32_s16(vsubq_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b))); }
     static I dot(I sum, I pairs, I weights) {
         const int16x8_t x = vreinterpretq_s16_s32(pairs), w = vreinterpretq_s16_s32(weights);
         return vmlal_laneq_s16(vmlal_laneq_s16(sum, vget_low_s16(x), w, 0), vget_high_s16(x), w, 1);
     }
-    static void bytes_paired(uint8_t *out, I low, I high) { bytes(out, low, high); }
-    static void bytes(uint8_t *out, I a, I b) { vst1_u8(out, vqmovun_s16(vcombine_s16(vqmovn_s32(a), vqmovn_s32(b)))); }
-    static void unpair(I &, I &) {}
+    static int16x8_t words(I a, I b) { return vuzp2q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)); }  // a's, then b's
+    static void weave1(uint8_t *out, I a0, I a1) { vst1_u8(out, vqmovun_s16(words(a0, a1))); }
+    static void weave2(uint8_t *out, I a0, I b0, I a1, I b1) {
+        vst2_u8(out, uint8x8x2_t{{vqmovun_s16(words(a0, a1)), vqmovun_s16(words(b0, b1))}});
+    }
+    static void weave3(uint8_t *out, I a, I b, I c) {
+        static const uint8_t ORDER[16] = {0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 12, 13, 14, 15};
+        const uint8x16_t bytes = vqtbl1q_u8(vcombine_u8(vqmovun_s16(words(a, b)), vqmovun_s16(words(c, c))), vld1q_u8(ORDER));
+        vst1_u8(out, vget_low_u8(bytes));
+        const uint32_t rest = vgetq_lane_u32(vreinterpretq_u32_u8(bytes), 2);
+        std::memcpy(out + 8, &rest, sizeof rest);
+    }
+    static void weave4(uint8_t *out, I a, I b, I c, I d) {
+        static const uint8_t ORDER[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+        vst1q_u8(out, vqtbl1q_u8(vcombine_u8(vqmovun_s16(words(a, b)), vqmovun_s16(words(c, d))), vld1q_u8(ORDER)));
+    }
+    static void weave2(float *out, F a, F b) { vst2q_f32(out, float32x4x2_t{{a, b}}); }
 };
 
 #else
 
-// Arrays instead of registers: compilers turn these loops into whatever the processor at least has.
+// One column at a time.
 struct V {
-    static constexpr int N = 8, BLOCK = 1;
-    struct F { float v[N]; };
-    struct I { int32_t v[N]; };
-    struct H { int16_t v[2 * N]; };
-    template <class T, class Op>
-    static T each(Op op) {
-        T r;
-        for (int i = 0; i < int(sizeof r.v / sizeof r.v[0]); ++i) r.v[i] = op(i);
-        return r;
-    }
-    static F load(const float *p) { return each<F>([&](int i) { return p[i]; }); }
-    static void store(float *p, const F &v) { std::memcpy(p, v.v, sizeof v); }
-    static F set(float v) { return each<F>([&](int) { return v; }); }
-    static F fma(const F &a, const F &b, const F &c) { return each<F>([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); }); }
-    static F fnma(const F &a, const F &b, const F &c) { return each<F>([&](int i) { return std::fma(-a.v[i], b.v[i], c.v[i]); }); }
-    static F add(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] + b.v[i]; }); }
-    static F sub(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] - b.v[i]; }); }
-    static F mul(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] * b.v[i]; }); }
-    static F max(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-    static F min(const F &a, const F &b) { return each<F>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-    static I load(const int32_t *p) { return each<I>([&](int i) { return p[i]; }); }
-    static void store(int32_t *p, const I &v) { std::memcpy(p, v.v, sizeof v); }
-    static I set(int32_t v) { return each<I>([&](int) { return v; }); }
-    static int32_t wrap(uint32_t v) { return int32_t(v); }
-    static I add(const I &a, const I &b) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) + uint32_t(b.v[i])); }); }
-    static I sub(const I &a, const I &b) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) - uint32_t(b.v[i])); }); }
-    static I max(const I &a, const I &b) { return each<I>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-    static I shift_right(const I &a, int n) { return each<I>([&](int i) { return a.v[i] >> n; }); }
-    static I exponent(const I &a) { return each<I>([&](int i) { return wrap(uint32_t(a.v[i]) << 23); }); }
-    static F from_bits(const I &a) {
+    static constexpr int N = 1, BLOCK = 4, VECTORS = 2;
+    using F = float;
+    using I = int32_t;
+    struct H { int16_t v[2]; };
+    static F load(const float *p) { return *p; }
+    static void store(float *p, F v) { *p = v; }
+    static F set(float v) { return v; }
+    static F fma(F a, F b, F c) { return std::fma(a, b, c); }
+    static F fnma(F a, F b, F c) { return std::fma(-a, b, c); }
+    static F add(F a, F b) { return a + b; }
+    static F sub(F a, F b) { return a - b; }
+    static F mul(F a, F b) { return a * b; }
+    static F max(F a, F b) { return a > b ? a : b; }
+    static F min(F a, F b) { return a < b ? a : b; }
+    static I load(const int32_t *p) { return *p; }
+    static void store(int32_t *p, I v) { *p = v; }
+    static I set(int32_t v) { return v; }
+    static I add(I a, I b) { return I(uint32_t(a) + uint32_t(b)); }
+    static I sub(I a, I b) { return I(uint32_t(a) - uint32_t(b)); }
+    static I max(I a, I b) { return a > b ? a : b; }
+    static I exponent(I a) { return I(uint32_t(a) << 23); }
+    static F from_bits(I a) {
         F r;
         std::memcpy(&r, &a, sizeof r);
         return r;
     }
-    static I bits(const F &a) {
+    static I bits(F a) {
         I r;
         std::memcpy(&r, &a, sizeof r);
         return r;
     }
-    static F to_float(const I &a) { return each<F>([&](int i) { return float(a.v[i]); }); }
-    static I to_int(const F &a) { return each<I>([&](int i) { return int32_t(std::nearbyint(a.v[i])); }); }  // a: of bytes
-    static H load(const int16_t *p) { return each<H>([&](int i) { return p[i]; }); }
-    static void store(int16_t *p, const H &v) { std::memcpy(p, v.v, sizeof v); }
-    static H add16(const H &a, const H &b) { return each<H>([&](int i) { return int16_t(a.v[i] + b.v[i]); }); }
-    static H sub16(const H &a, const H &b) { return each<H>([&](int i) { return int16_t(a.v[i] - b.v[i]); }); }
-    static int32_t two(int16_t a, int16_t b) { return wrap(uint32_t(uint16_t(a)) | uint32_t(uint16_t(b)) << 16); }
-    static void pair(const H &a, const H &b, I &low, I &high) {
-        low = each<I>([&](int i) { return two(a.v[i], b.v[i]); });
-        high = each<I>([&](int i) { return two(a.v[N + i], b.v[N + i]); });
-    }
-    static int32_t first(int32_t pair) { return int16_t(uint16_t(uint32_t(pair))); }
-    static int32_t second(int32_t pair) { return int16_t(uint16_t(uint32_t(pair) >> 16)); }
-    static I dot(const I &sum, const I &pairs, const I &weights) {
-        return each<I>([&](int i) {
-            const int32_t x = pairs.v[i], w = weights.v[i];
-            return sum.v[i] + first(x) * first(w) + second(x) * second(w);
-        });
-    }
-    static uint8_t byte(int32_t v) { return uint8_t(v < 0 ? 0 : v > 255 ? 255 : v); }
-    static void bytes_paired(uint8_t *out, const I &low, const I &high) { bytes(out, low, high); }
-    static void bytes(uint8_t *out, const I &a, const I &b) {
-        for (int i = 0; i < N; ++i) out[i] = byte(a.v[i]), out[N + i] = byte(b.v[i]);
-    }
-    static void unpair(I &, I &) {}
+    static F to_float(I a) { return F(a); }
+    static I to_int(F a) { return I(std::nearbyint(a)); }  // a is small
+    static void keep(F &v) { THINLENS_ESR_KEEP(v); }
+    static void keep(I &v) { THINLENS_ESR_KEEP(v); }
+    static H load(const int16_t *p) { return {{p[0], p[1]}}; }
+    static H add16(H a, H b) { return {{int16_t(a.v[0] + b.v[0]), int16_t(a.v[1] + b.v[1])}}; }
+    static H sub16(H a, H b) { return {{int16_t(a.v[0] - b.v[0]), int16_t(a.v[1] - b.v[1])}}; }
+    static I two(int a, int b) { return I(uint32_t(uint16_t(a)) | uint32_t(uint16_t(b)) << 16); }
+    static int first(I pair) { return int16_t(uint16_t(uint32_t(pair))); }
+    static int second(I pair) { return int16_t(uint16_t(uint32_t(pair) >> 16)); }
+    static void interleave(int32_t *out, H a, H b) { out[0] = two(a.v[0], b.v[0]), out[1] = two(a.v[1], b.v[1]); }
+    static I load_pairs(const int32_t *p) { return *p; }
+    static I add_pairs(I a, I b) { return two(first(a) + first(b), second(a) + second(b)); }
+    static I subtract_pairs(I a, I b) { return two(first(a) - first(b), second(a) - second(b)); }
+    static I dot(I sum, I pairs, I weights) { return sum + first(pairs) * first(weights) + second(pairs) * second(weights); }
+    static uint8_t byte(I v) { return uint8_t(v < 0 ? 0 : v >> 16 > 255 ? 255 : v >> 16); }
+    static void weave1(uint8_t *out, I a0, I a1) { out[0] = byte(a0), out[1] = byte(a1); }
+    static void weave2(uint8_t *out, I a0, I b0, I a1, I b1) { weave1(out, a0, b0), weave1(out + 2, a1, b1); }
+    static void weave3(uint8_t *out, I a, I b, I c) { weave1(out, a, b), out[2] = byte(c); }
+    static void weave4(uint8_t *out, I a, I b, I c, I d) { weave1(out, a, b), weave1(out + 2, c, d); }
+    static void weave2(float *out, F a, F b) { out[0] = a, out[1] = b; }
 };
 
 #endif

@@ -102,6 +102,9 @@ View::View(const Plan &plan, int node, int input, const Size *sizes)
     if (op_.kind == MAX_POOL) pad_mode_ = ZERO;
 }
 
+// Most values have one frame only: no division for them.
+int64_t View::frame_of(int64_t y) const { return y < out_.frame ? 0 : y / out_.frame; }
+
 // Rows of the input's frame behind row y of the output's.
 Rows View::local(int64_t y) const {
     switch (op_.kind) {
@@ -125,20 +128,26 @@ Rows View::local(int64_t y) const {
 }
 
 Rows View::rows(int64_t y) const {
+    if (!op_.winograd) return reads(y);
+    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together
+    return {reads(first).first, reads(first + WINOGRAD_ROWS - 1).stop};
+}
+
+Rows View::reads(int64_t y) const {
     if (single_) return {0, 1};
     if (op_.kind == BANDS) return {y - int64_t(op_.warm_up) * op_.rows, y - int64_t(op_.warm_up) * op_.rows + 1};
     if (op_.kind == UNBANDS) {
         const int64_t row = int64_t(op_.warm_up) * op_.rows * op_.scale + y;
         return input_ == 1 ? Rows{0, 0} : Rows{row, row + 1};
     }
-    const int64_t frame = y / out_.frame, base = frame * in_.frame;
+    const int64_t frame = frame_of(y), base = frame * in_.frame;
     const Rows rows = local(y - frame * out_.frame);
     return {base + rows.first, base + rows.stop};
 }
 
 int64_t View::resolved(int64_t y, int64_t row) const {
     if (op_.kind == UNBANDS || single_) return row;
-    const int64_t base = op_.kind == BANDS ? 0 : y / out_.frame * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
+    const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     const int64_t inside = row - base;
     if (inside >= 0 && inside < size) return row;
     const int64_t found = resolve(pad_mode_, inside, size);
@@ -150,7 +159,7 @@ int64_t View::ready(int64_t y) const {
     if (input_ == 1 && need.first >= need.stop) return 0;  // only its size matters
     if (op_.kind == UNBANDS || single_) return need.stop;
     if (in_.frame >= ENDLESS) need.stop = std::max(need.stop, height_with(y));
-    const int64_t base = op_.kind == BANDS ? 0 : y / out_.frame * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
+    const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     int64_t stop = need.stop - base;
     const int64_t above = base - need.first;  // rows of padding above
     if (above > 0 && pad_mode_ == MIRROR) stop = std::max(stop, above + 1);
@@ -191,19 +200,21 @@ int64_t View::keep(int64_t y) const {
     if (need.first >= need.stop && (op_.kind == RESIZE || op_.kind == UNBANDS) && input_ == 1) return ENDLESS * 2;  // only its size matters
     if (op_.kind == UNBANDS) return need.first;
     if (op_.kind == BANDS) return lowest(y);
-    const int64_t frame = y / out_.frame;
+    const int64_t frame = frame_of(y);
     return frame * in_.frame + lowest(y - frame * out_.frame);
 }
 
 int64_t period(const Plan &plan) {
     int64_t product = 1;
+    bool grouped = false;
     for (const Op &op : plan.ops) {
+        grouped = grouped || op.winograd;
         if ((op.kind == CONV2D || op.kind == MAX_POOL) && op.stride > 1) product *= op.stride;
         if (op.kind == PIXEL_UNSHUFFLE) product *= op.scale;
         if (op.kind == BANDS) product *= op.rows;
         if (product > (1 << 16)) return 1 << 16;
     }
-    return product;
+    return grouped ? product * WINOGRAD_ROWS : product;
 }
 
 int64_t resolve(int pad_mode, int64_t index, int64_t size) {
@@ -241,16 +252,23 @@ ResizeTap resize_tap(const Op &op, int64_t position, int64_t in, int64_t out) {
     return tap;
 }
 
+// Pointers and offsets; padded input columns; six transformed rows of each input channel; six sums of each output channel.
+int64_t winograd_bytes(const Op &op) {
+    const int64_t plane = round_up(TILE + op.kw - 1, 16) + 16;
+    return round_up(int64_t(op.in) * 8, 64) + 256 * 4 + WINOGRAD_TAPS * plane * 4 + WINOGRAD_TAPS * (int64_t(op.in) * plane + int64_t(op.out) * (TILE + 16)) * 4;
+}
+
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out) {
     switch (op.kind) {
         case CONV2D:
         case CONV_TRANSPOSE2D: {
+            if (op.winograd) return winograd_bytes(op);
             const int64_t rows = int64_t(op.in / op.groups) * op.kh, stride = op.kind == CONV2D ? op.stride : 1;
             const int64_t count = (TILE - 1) * stride + op.kw, run = round_up((count + stride - 1) / stride, 16);
             return OC_BLOCK * TILE * 4 + 256 * 4 + round_up(rows * 8, 64) + rows * run * stride * 4 + 256;
         }
         case MAX_POOL: return round_up(width_in, TILE) * 4;
-        case RESIZE: return (op.factor ? 0 : width_out * int64_t(sizeof(ResizeTap))) + (round_up(width_in, TILE) + 64) * 4;
+        case RESIZE: return (op.factor ? 0 : width_out * int64_t(sizeof(ResizeTap))) + ((1 + op.factor) * round_up(width_in, TILE) + 3 * TILE) * 4;
         case EDGE_SR: return int64_t(op.edge_sr.scratch_bytes(width_in));
         default: return 0;
     }

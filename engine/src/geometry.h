@@ -31,6 +31,8 @@ public:
     // Input rows behind output row y (both counted in the whole value), as they stand, before padding is resolved. Empty for an input
     // of which only the size matters.
     Rows rows(int64_t y) const;
+    // The same for row y alone, where the op makes several rows together.
+    Rows reads(int64_t y) const;
     // Where input row `row`, of those that `rows(y)` names, is read: a row of the value, or -1 for zeros.
     int64_t resolved(int64_t y, int64_t row) const;
     // One past the last input row that must be there before output row y can be made.
@@ -39,6 +41,7 @@ public:
     int64_t keep(int64_t y) const;
 
 private:
+    int64_t frame_of(int64_t y) const;
     int64_t lowest(int64_t y) const;
     int64_t height_with(int64_t y) const;
     Rows local(int64_t y) const;

@@ -11,18 +11,18 @@ constexpr int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / st
 
 // Rows of one input, resolved: pointers to plane 0; null where the row is zero padding.
 struct Source {
-    const float *const *rows = nullptr;
-    int64_t count = 0;
-    int64_t plane = 0;  // floats from one channel to the next
-    int channels = 0;
-    int64_t width = 0, height = 0;  // height of a frame
+    const float *const *rows;
+    int64_t count;
+    int64_t plane;  // floats from one channel to the next
+    int channels;
+    int64_t width, height;  // height of a frame
 };
 
 constexpr int MAX_INPUTS = 64;
 
 struct Task {
     const Op *op = nullptr;
-    Source in[MAX_INPUTS];
+    Source in[MAX_INPUTS];  // only `inputs` of them are set: clearing all would cost more than many a row
     int inputs = 0;
     int64_t y = 0;           // the output row, in its frame
     float *out = nullptr;    // plane 0 of the row to make; planes are `out_plane` floats apart
@@ -37,6 +37,8 @@ struct Task {
     void *state = nullptr;             // global_*: sums
     const float *zeros = nullptr;      // a plane of zeros, as wide as any
     bool *not_a_number = nullptr;      // set if a result is not
+    int64_t (*claim)(void *) = nullptr;  // convolutions: the next tile to make, where threads share a row; null: all, in order
+    void *claims = nullptr;              // what `claim` takes
 };
 
 struct Kernels {
@@ -62,6 +64,7 @@ const Kernels *find_kernels(const char *name);
 const char *isa_names();
 
 // Bytes of scratch that one row of an op needs.
+int64_t winograd_bytes(const Op &op);
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out);
 
 // One tap of a resize: out = sum of weight[k] * in[index + k], indices outside the image resolved by the border.

@@ -9,6 +9,7 @@ const thinlens::EdgeSrKernels &thinlens_edge_sr();
 }
 
 #include "conv_kernels.h"
+#include "winograd_kernels.h"
 #include "row_kernels.h"
 #include "pixel_kernels.h"
 

@@ -28,7 +28,7 @@ int64_t take(int64_t &end, int64_t bytes) {
 // Rows of all inputs that one task points at.
 int64_t task_rows(const Op &op) {
     switch (op.kind) {
-        case CONV2D:
+        case CONV2D: return op.winograd ? WINOGRAD_TAPS : op.kh;
         case MAX_POOL:
         case EDGE_SR: return op.kh;
         case CONV_TRANSPOSE2D: return op.kh / op.stride + 2;
@@ -60,6 +60,7 @@ private:
         const Op &op = own_.plan->ops[reader];
         if (progress_[reader].next >= own_.stop(reader)) return ENDLESS * 2;
         if (op.absorbs()) return progress_[reader].absorbed;
+        if (own_.nodes[reader].aligned) return progress_[reader].next;
         int64_t keep = ENDLESS * 2;
         for (size_t j = 0; j < op.inputs.size(); ++j)
             if (op.inputs[j] == value) keep = std::min(keep, View(*own_.plan, reader, int(j), own_.sizes).keep(progress_[reader].next));
@@ -74,6 +75,27 @@ private:
 
 void begin(const Layout &layout) {
     for (int i = 0; i < layout.count(); ++i) layout.trial[i] = {layout.nodes[i].start, layout.nodes[i].in_start};
+}
+
+bool is_aligned(const Layout &layout, int node) {
+    const Op &op = layout.plan->ops[node];
+    switch (op.kind) {
+        case ADD:
+        case MULTIPLY:
+            for (int32_t input : op.inputs)
+                if (layout.sizes[input].height != layout.sizes[node + 1].height) return false;
+            return true;
+        case PIXELS_IN:
+        case PIXELS_OUT:
+        case ACTIVATION:
+        case CLAMP:
+        case AFFINE:
+        case CONCAT:
+        case GATHER:
+        case CHANNEL_MAX:
+        case SOFTMAX_SUM: return true;
+        default: return false;
+    }
 }
 
 // Rows of all values behind the output rows of the request.
@@ -139,7 +161,7 @@ void place(Layout &layout) {
         const Value &value = plan.values[i + 1];
         const int64_t width = layout.sizes[i + 1].width, in_width = layout.sizes[op.inputs[0]].width;
         node.plane = round_up(width, TILE);
-        if (node.plane % 1024 == 0) node.plane += 16;  // planes a multiple of 4 kB apart would compete for the same cache sets
+        if (value.channels > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
         node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.channels);
         if (value.type != RAW_OUT) node.ring = take(end, times(node.row_bytes, node.capacity));
         if (op.kind == EDGE_SR) {
@@ -156,7 +178,8 @@ void place(Layout &layout) {
         if (value.type == RAW_OUT) spare = times(width, int64_t(value.channels) * pixel_bytes(plan.output_type));
     }
     layout.ring_bytes = end;
-    layout.zeros = take(end, zeros), layout.scratch = take(end, scratch), layout.spare = take(end, spare);
+    layout.scratch_bytes = round_up(scratch, 64);
+    layout.zeros = take(end, zeros), layout.scratch = take(end, times(layout.scratch_bytes, layout.threads)), layout.spare = take(end, spare);
     layout.memory_bytes = end;
 }
 
@@ -205,9 +228,9 @@ int64_t tables_bytes(const Plan &plan) {
            padded(most_task_rows(plan), sizeof(const float *));
 }
 
-tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Layout &layout, std::string &message) {
+tl_status lay_out(const Plan &plan, const tl_request &request, int threads, char *tables, Layout &layout, std::string &message) {
     layout = Layout{};
-    layout.plan = &plan, layout.request = request;
+    layout.plan = &plan, layout.request = request, layout.threads = threads;
     const int64_t count = layout.count();
     layout.sizes = array<Size>(tables, count + 1), layout.known_sizes = array<Size>(tables, count + 1);
     layout.nodes = array<Node>(tables, count);
@@ -218,6 +241,7 @@ tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Lay
     if (!value_sizes(plan, request.width, height, layout.known_sizes, message)) return TL_BAD_SIZE;
     if (!value_sizes(plan, request.width, request.height > 0 ? height : ENDLESS, layout.sizes, message)) return TL_BAD_SIZE;
     if (tl_status status = check_rows(layout, message)) return status;
+    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].aligned = is_aligned(layout, i);
     choose_rows(layout);
     if (tl_status status = size_rings(layout, message)) return status;
     try {
@@ -232,7 +256,7 @@ tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Lay
 int64_t settled(const Plan &plan) {
     int64_t reach = 32;
     const int64_t turn = period(plan);
-    for (const Op &op : plan.ops) reach += op.kh + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
+    for (const Op &op : plan.ops) reach += op.kh + 2 * op.group() + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
     const int64_t rows = round_up(2 * reach * std::min<int64_t>(turn, 64) + 2 * turn, turn);
     return turn > 256 || rows > (1 << 17) ? 0 : rows;
 }
@@ -258,7 +282,7 @@ void halo(const Plan &plan, const tl_request &request, const Layout &layout, int
             if (wanted[i + 1].first >= wanted[i + 1].stop) continue;
             for (size_t j = 0; j < plan.ops[i].inputs.size(); ++j) {
                 const View view(plan, i, int(j), sizes);
-                Rows a = view.rows(wanted[i + 1].first), b = view.rows(wanted[i + 1].stop - 1);
+                Rows a = view.reads(wanted[i + 1].first), b = view.reads(wanted[i + 1].stop - 1);
                 const bool banded = plan.values[plan.ops[i].inputs[j]].banded;
                 if (a.first >= a.stop) continue;
                 const Size &in = sizes[plan.ops[i].inputs[j]];

@@ -11,7 +11,7 @@ constexpr int64_t MAX_BYTES = int64_t(1) << 46;
 int64_t tables_bytes(const Plan &plan);
 
 // Fill a layout whose arrays lie in `tables`: sizes, rows to make, rings, offsets.
-tl_status lay_out(const Plan &plan, const tl_request &request, char *tables, Layout &layout, std::string &message);
+tl_status lay_out(const Plan &plan, const tl_request &request, int threads, char *tables, Layout &layout, std::string &message);
 
 // Input rows after which an endless image's program has settled into its period.
 int64_t settled(const Plan &plan);

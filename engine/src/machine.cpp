@@ -21,6 +21,18 @@ struct StateHeader {
     int64_t pushed, ended, bytes;
 };
 
+// Whether sharing a row of an op between threads is worth it: from some tens of microseconds on.
+bool is_large(const Op &op, int64_t width) {
+    return op.kind == CONV2D &&
+           double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6;
+}
+
+// row % count, mostly without a 64-bit division.
+int64_t ring_slot(int64_t row, int64_t count) {
+    if (count == 1) return 0;
+    return row < (int64_t(1) << 31) ? int64_t(uint32_t(row) % uint32_t(count)) : row % count;
+}
+
 }  // namespace
 
 void *allocate(int64_t bytes) {
@@ -58,6 +70,9 @@ Stepper::Step Stepper::step(int node) {
             absorb(node, own.absorbed++);
             return ABSORBED;
         }
+    } else if (layout_.nodes[node].aligned) {
+        for (int32_t input : op.inputs)
+            if (!has(input, own.next + 1)) return WAITS;
     } else {
         for (size_t j = 0; j < op.inputs.size(); ++j)
             if (!has(op.inputs[j], View(*layout_.plan, node, int(j), layout_.sizes).ready(own.next))) return WAITS;
@@ -106,7 +121,7 @@ protected:
             const EdgeSrKernels &kernels = layout_.plan->kernels->edge_sr();
             const bool levels = layout_.plan->values[value].type == LEVELS;
             if (row == layout_.nodes[node].in_start && op.pad_mode == ZERO) kernels.zero_line(op.edge_sr, width(value), line(node, op.kh));
-            kernels.absorb(op.edge_sr, ring_row(value, row), levels ? EDGE_SR_BYTES : EDGE_SR_FLOAT, width(value), line(node, row % op.kh));
+            kernels.absorb(op.edge_sr, ring_row(value, row), levels ? EDGE_SR_BYTES : EDGE_SR_FLOAT, width(value), line(node, ring_slot(row, op.kh)));
         } else {
             const float *pointer = static_cast<const float *>(ring_row(value, row));
             Source source = source_of(value);
@@ -121,7 +136,7 @@ protected:
         const Size &size = layout_.sizes[node + 1];
         Task task;
         task.op = &op;
-        task.y = size.frame < ENDLESS && op.kind != BANDS && op.kind != UNBANDS ? y % size.frame : y;
+        task.y = y >= size.frame && op.kind != BANDS && op.kind != UNBANDS ? y % size.frame : y;
         task.out_channels = plan.values[node + 1].channels;
         task.out_width = size.width, task.out_height = size.frame;
         task.scratch = memory_ + layout_.scratch, task.zeros = reinterpret_cast<const float *>(memory_ + layout_.zeros);
@@ -133,7 +148,10 @@ protected:
         else
             point_at_inputs(node, y, task, lines);
         point_at_output(node, y, task, raw);
-        plan.kernels->run(task);
+        if (session_.team_ && is_large(op, size.width))
+            session_.team_->run(task, plan.kernels->run);
+        else
+            plan.kernels->run(task);
     }
 
 private:
@@ -141,7 +159,7 @@ private:
     char *line(int node, int64_t index) const { return memory_ + layout_.nodes[node].own + index * layout_.nodes[node].line_bytes; }
     const void *ring_row(int value, int64_t row) const {
         const Node &made_by = layout_.nodes[value - 1];
-        return memory_ + made_by.ring + row % made_by.capacity * made_by.row_bytes;
+        return memory_ + made_by.ring + ring_slot(row, made_by.capacity) * made_by.row_bytes;
     }
     Source source_of(int value) const {
         Source source;
@@ -153,12 +171,18 @@ private:
     void point_at_inputs(int node, int64_t y, Task &task, const void **lines) {
         const Op &op = *task.op;
         const float **slot = layout_.rows;
+        task.lines = lines;
         task.inputs = int(op.inputs.size());
         for (int j = 0; j < task.inputs; ++j) {
             const int value = op.inputs[j];
-            const View view(*layout_.plan, node, j, layout_.sizes);
             Source &source = task.in[j];
             source = source_of(value);
+            if (layout_.nodes[node].aligned) {
+                source.rows = slot, source.count = 1;
+                *slot++ = static_cast<const float *>(ring_row(value, y));
+                continue;
+            }
+            const View view(*layout_.plan, node, j, layout_.sizes);
             if (op.kind == GLOBAL_MEAN || op.kind == GLOBAL_STD) {
                 task.state = memory_ + layout_.nodes[node].own;
                 continue;
@@ -168,7 +192,7 @@ private:
             for (int64_t row = rows.first; row < rows.stop; ++row) {
                 const int64_t at = view.resolved(y, row);
                 if (op.kind == EDGE_SR)
-                    *lines++ = at < 0 ? line(node, op.kh) : line(node, at % op.kh);
+                    *lines++ = at < 0 ? line(node, op.kh) : line(node, ring_slot(at, op.kh));
                 else
                     *slot++ = at < 0 ? nullptr : static_cast<const float *>(ring_row(value, at));
             }
@@ -180,7 +204,7 @@ private:
         const Op &op = *task.op;
         if (plan.values[node + 1].type != RAW_OUT) {
             const Node &own = layout_.nodes[node];
-            for (int i = 0; i < op.group(); ++i) raw[i] = memory_ + own.ring + (y + i) % own.capacity * own.row_bytes;
+            for (int i = 0; i < op.group(); ++i) raw[i] = memory_ + own.ring + ring_slot(y + i, own.capacity) * own.row_bytes;
             task.out = static_cast<float *>(raw[0]), task.out_plane = own.plane;
         } else {
             task.raw_type = plan.output_type;
@@ -212,17 +236,17 @@ Session::~Session() {
     release(tables_, tables_bytes_);
 }
 
-tl_status Session::prepare(const Plan &plan, const tl_request &request, std::string &message) {
+tl_status Session::prepare(const Plan &plan, const tl_request &request, int threads, std::string &message) {
     const int64_t bytes = thinlens::tables_bytes(plan);
     tables_ = static_cast<char *>(allocate(bytes));
     if (!tables_) return TL_NO_MEMORY;
     tables_bytes_ = bytes;
-    return lay_out(plan, request, tables_, layout_, message);
+    return lay_out(plan, request, threads, tables_, layout_, message);
 }
 
-tl_status Session::open(const Plan &plan, const tl_request &request, std::unique_ptr<Session> &opened, std::string &message) {
+tl_status Session::open(const Plan &plan, const tl_request &request, int threads, std::unique_ptr<Session> &opened, std::string &message) {
     std::unique_ptr<Session> session(new Session);
-    if (tl_status status = session->prepare(plan, request, message)) {
+    if (tl_status status = session->prepare(plan, request, threads, message)) {
         session->layout_.memory_bytes = 0;
         return status;
     }
@@ -233,13 +257,14 @@ tl_status Session::open(const Plan &plan, const tl_request &request, std::unique
     }
     session->begin(session->layout_.progress);
     session->pushed_ = session->layout_.in_first;
+    if (threads > 1) session->team_ = std::make_unique<Team>(threads, session->layout_.scratch_bytes);
     opened = std::move(session);
     return TL_OK;
 }
 
-tl_status Session::schedule(const Plan &plan, const tl_request &request, tl_schedule &schedule, std::string &message) {
+tl_status Session::schedule(const Plan &plan, const tl_request &request, int threads, tl_schedule &schedule, std::string &message) {
     std::unique_ptr<Session> session(new Session);
-    tl_status status = session->prepare(plan, request, message);
+    tl_status status = session->prepare(plan, request, threads, message);
     if (status) return status;
     const Layout &layout = session->layout_;
     const int count = layout.count();

@@ -11,6 +11,7 @@
 
 #include "geometry.h"
 #include "kernels.h"
+#include "team.h"
 
 namespace thinlens {
 
@@ -22,6 +23,7 @@ struct Progress {
 
 // An op's part of the memory, and the rows that it makes.
 struct Node {
+    bool aligned;          // output row y reads row y of every input, no more
     int64_t start, stop;   // rows [start, stop) are made, as far as the value has them
     int64_t in_start;      // absorbing ops: the first input row taken
     int64_t capacity;      // rows of its ring
@@ -39,7 +41,8 @@ struct Layout {
     Progress *progress, *trial;
     const float **rows;  // of the task at hand
     int64_t in_first, in_stop;
-    int64_t zeros, scratch, spare, ring_bytes, memory_bytes, latency;
+    int64_t zeros, scratch, scratch_bytes, spare, ring_bytes, memory_bytes, latency;
+    int threads;  // that share the large convolutions: each has a scratch
 
     int count() const { return int(plan->ops.size()); }
     int64_t stop(int node) const { return sizes[node + 1].height < nodes[node].stop ? sizes[node + 1].height : nodes[node].stop; }
@@ -72,8 +75,8 @@ private:
 
 class Session {
 public:
-    static tl_status open(const Plan &plan, const tl_request &request, std::unique_ptr<Session> &session, std::string &message);
-    static tl_status schedule(const Plan &plan, const tl_request &request, tl_schedule &schedule, std::string &message);
+    static tl_status open(const Plan &plan, const tl_request &request, int threads, std::unique_ptr<Session> &session, std::string &message);
+    static tl_status schedule(const Plan &plan, const tl_request &request, int threads, tl_schedule &schedule, std::string &message);
     ~Session();
     static void *operator new(size_t bytes);
     static void operator delete(void *memory);
@@ -95,13 +98,14 @@ public:
 private:
     friend class Runner;
     Session() = default;
-    tl_status prepare(const Plan &plan, const tl_request &request, std::string &message);
+    tl_status prepare(const Plan &plan, const tl_request &request, int threads, std::string &message);
     void begin(Progress *progress) const;
     void replay(Progress *progress, int64_t pushed) const;
     bool height_known() const { return layout_.request.height > 0 || ended_; }
 
     Layout layout_{};
     char *tables_ = nullptr, *memory_ = nullptr;
+    std::unique_ptr<Team> team_;  // if more than one thread works
     int64_t tables_bytes_ = 0;
     int64_t pushed_ = 0;  // the next input row
     bool ended_ = false, not_a_number_ = false;

@@ -25,21 +25,41 @@ inline uint16_t from_unit<uint16_t>(float x) { return uint16_t(int32_t((clamp_un
 template <>
 inline float from_unit<float>(float x) { return clamp_unit(x); }
 
+// Pixels are taken apart and put together in runs of RUN columns, by way of arrays of their own: compilers turn such loops into
+// vectors, which they cannot do where bytes might alias everything.
+constexpr int RUN = 256;
+
+template <class T>
+void take_channel(const T *__restrict in, int channels, int count, float *__restrict out) {
+    for (int x = 0; x < count; ++x) out[x] = to_unit(in[int64_t(x) * channels]);
+}
+
 template <class T>
 void planes_in(const T *in, int channels, int first, const Task &task) {
-    for (int c = first; c < channels; ++c) {
-        float *out = task.out + c * task.out_plane;
-        for (int64_t x = 0; x < task.out_width; ++x) out[x] = to_unit(in[x * channels + c]);
-    }
+    for (int64_t x = 0; x < task.out_width; x += RUN)
+        for (int c = first; c < channels; ++c)
+            take_channel(in + x * channels + c, channels, int(least(RUN, task.out_width - x)), task.out + c * task.out_plane + x);
+}
+
+template <class T>
+void take_rgb(const T *__restrict in, int channels, int count, float *__restrict red, float *__restrict green, float *__restrict blue) {
+    if (channels == 3)  // a constant distance between pixels makes better code
+        for (int x = 0; x < count; ++x) red[x] = to_unit(in[3 * x]), green[x] = to_unit(in[3 * x + 1]), blue[x] = to_unit(in[3 * x + 2]);
+    else
+        for (int c = 0; c < 3; ++c) take_channel(in + c, channels, count, c == 0 ? red : c == 1 ? green : blue);
 }
 
 template <class T>
 void ycbcr_in(const T *in, int channels, const Task &task) {
-    float *y = task.out, *cb = y + task.out_plane, *cr = cb + task.out_plane;
-    for (int64_t x = 0; x < task.out_width; ++x) {
-        const float red = to_unit(in[x * channels]), green = to_unit(in[x * channels + 1]), blue = to_unit(in[x * channels + 2]);
-        const float luma = (red * RED + green * GREEN) + blue * BLUE;
-        y[x] = luma, cb[x] = (blue - luma) / CB_SPAN + 0.5f, cr[x] = (red - luma) / CR_SPAN + 0.5f;
+    float red[RUN], green[RUN], blue[RUN];
+    for (int64_t from = 0; from < task.out_width; from += RUN) {
+        const int count = int(least(RUN, task.out_width - from));
+        take_rgb(in + from * channels, channels, count, red, green, blue);
+        float *__restrict y = task.out + from, *__restrict cb = y + task.out_plane, *__restrict cr = cb + task.out_plane;
+        for (int x = 0; x < count; ++x) {
+            const float luma = (red[x] * RED + green[x] * GREEN) + blue[x] * BLUE;
+            y[x] = luma, cb[x] = (blue[x] - luma) / CB_SPAN + 0.5f, cr[x] = (red[x] - luma) / CR_SPAN + 0.5f;
+        }
     }
     planes_in(in, channels, 3, task);
 }
@@ -74,29 +94,57 @@ bool has_nan(const Source &in, int64_t width) {
 }
 
 template <class T>
+void put_channel(const float *__restrict in, int channels, int count, T *__restrict out) {
+    T whole[RUN];
+    for (int x = 0; x < count; ++x) whole[x] = from_unit<T>(in[x]);
+    for (int x = 0; x < count; ++x) out[int64_t(x) * channels] = whole[x];
+}
+
+// Planes from `first` on to channels from `to` on.
+template <class T>
 void planes_out(const Source &in, int first, int to, int64_t width, int channels, T *out) {
-    for (int c = first; c < in.channels; ++c) {
-        const float *row = plane(in, 0, c);
-        for (int64_t x = 0; x < width; ++x) out[x * channels + to + c - first] = from_unit<T>(row[x]);
+    for (int64_t x = 0; x < width; x += RUN)
+        for (int c = first; c < in.channels; ++c)
+            put_channel(plane(in, 0, c) + x, channels, int(least(RUN, width - x)), out + x * channels + to + c - first);
+}
+
+template <class T>
+void put_rgb(const float *__restrict red, const float *__restrict green, const float *__restrict blue, int channels, int count,
+             T *__restrict out) {
+    if (channels != 3) {
+        for (int c = 0; c < 3; ++c) put_channel(c == 0 ? red : c == 1 ? green : blue, channels, count, out + c);
+        return;
     }
+    T r[RUN], g[RUN], b[RUN];
+    for (int x = 0; x < count; ++x) r[x] = from_unit<T>(red[x]), g[x] = from_unit<T>(green[x]), b[x] = from_unit<T>(blue[x]);
+    for (int x = 0; x < count; ++x) out[3 * x] = r[x], out[3 * x + 1] = g[x], out[3 * x + 2] = b[x];
 }
 
 template <class T>
 void ycbcr_out(const Source &in, int64_t width, int channels, T *out) {
-    const float *ys = plane(in, 0, 0), *cbs = plane(in, 0, 1), *crs = plane(in, 0, 2);
-    for (int64_t x = 0; x < width; ++x) {
-        const float y = clamp_unit(ys[x]);
-        const float red = (crs[x] - 0.5f) * CR_SPAN + y, blue = (cbs[x] - 0.5f) * CB_SPAN + y;
-        const float green = ((y - red * RED) - blue * BLUE) / GREEN;
-        out[x * channels] = from_unit<T>(red), out[x * channels + 1] = from_unit<T>(green), out[x * channels + 2] = from_unit<T>(blue);
+    float red[RUN], green[RUN], blue[RUN];
+    for (int64_t from = 0; from < width; from += RUN) {
+        const int count = int(least(RUN, width - from));
+        const float *__restrict ys = plane(in, 0, 0) + from, *__restrict cbs = plane(in, 0, 1) + from, *__restrict crs = plane(in, 0, 2) + from;
+        for (int x = 0; x < count; ++x) {
+            const float y = clamp_unit(ys[x]);
+            red[x] = (crs[x] - 0.5f) * CR_SPAN + y, blue[x] = (cbs[x] - 0.5f) * CB_SPAN + y;
+            green[x] = ((y - red[x] * RED) - blue[x] * BLUE) / GREEN;
+        }
+        put_rgb(red, green, blue, channels, count, out + from * channels);
     }
 }
 
 template <class T>
 void luma_out(const Source &in, int64_t width, int channels, T *out) {
-    const float *red = plane(in, 0, 0), *green = plane(in, 0, 1), *blue = plane(in, 0, 2);
-    for (int64_t x = 0; x < width; ++x)
-        out[x * channels] = from_unit<T>((clamp_unit(red[x]) * RED + clamp_unit(green[x]) * GREEN) + clamp_unit(blue[x]) * BLUE);
+    float luma[RUN];
+    for (int64_t from = 0; from < width; from += RUN) {
+        const int count = int(least(RUN, width - from));
+        const float *red = plane(in, 0, 0) + from, *green = plane(in, 0, 1) + from, *blue = plane(in, 0, 2) + from;
+        for (int x = 0; x < count; ++x)
+            luma[x] = (clamp_unit(red[x]) * RED + clamp_unit(green[x]) * GREEN) + clamp_unit(blue[x]) * BLUE;
+        put_channel(luma, channels, count, out + from * channels);
+    }
 }
 
 template <class T>

@@ -276,31 +276,52 @@ bool banded_out(const Plan &plan, const Op &op) {
     return first;
 }
 
-// Weights of one block after the other; `taps` lists (input channel, kernel row, kernel column) sources by their index in a filter.
-void pack_blocks(const Op &op, const std::vector<std::pair<int, int>> &taps, bool transposed, std::vector<float> &packed) {
+// Weights of one block after the other; `weight(output channel, input channel of its group, tap)` are the filters.
+template <class Weight>
+void pack_blocks(const Op &op, int taps, Weight weight, std::vector<float> &packed) {
     const int per_group = op.out / op.groups, ic = op.in / op.groups;
     for (int g = 0; g < op.groups; ++g)
         for (int first = 0; first < per_group; first += OC_BLOCK) {
-            int count = std::min(OC_BLOCK, per_group - first);
+            const int count = std::min(OC_BLOCK, per_group - first);
             for (int i = 0; i < ic; ++i)
-                for (auto [ky, kx] : taps)
-                    for (int o = 0; o < count; ++o) {
-                        int64_t oc = int64_t(g) * per_group + first + o;
-                        int64_t filter = transposed ? int64_t(i) * op.out + oc : oc * ic + i;
-                        packed.push_back(op.weight[(filter * op.kh + ky) * op.kw + kx]);
-                    }
+                for (int tap = 0; tap < taps; ++tap)
+                    for (int o = 0; o < count; ++o) packed.push_back(weight(g * per_group + first + o, i, tap));
         }
+}
+
+// A filter's weight as the plan holds it.
+const float *filter_at(const Op &op, int64_t first, int64_t second, int64_t seconds) {
+    return op.weight + (first * seconds + second) * op.kh * op.kw;
 }
 
 void pack_conv(Op &op) {
     ConvPhase phase;
-    std::vector<std::pair<int, int>> taps;
+    const int ic = op.in / op.groups;
     for (int ky = 0; ky < op.kh; ++ky) phase.rows.push_back(ky);
     for (int kx = 0; kx < op.kw; ++kx) phase.columns.push_back(kx);
-    for (int ky : phase.rows)
-        for (int kx : phase.columns) taps.emplace_back(ky, kx);
-    pack_blocks(op, taps, false, phase.weight);
+    pack_blocks(op, op.kh * op.kw, [&](int oc, int i, int tap) { return filter_at(op, oc, i, ic)[tap]; }, phase.weight);
     op.phases.push_back(std::move(phase));
+}
+
+// The kernel's rows transformed, each a row of weights of its own.
+void pack_winograd(Op &op) {
+    static const double G[WINOGRAD_TAPS][3] = {{1 / 4.0, 0, 0},
+                                               {-1 / 6.0, -1 / 6.0, -1 / 6.0},
+                                               {-1 / 6.0, 1 / 6.0, -1 / 6.0},
+                                               {1 / 24.0, 1 / 12.0, 1 / 6.0},
+                                               {1 / 24.0, -1 / 12.0, 1 / 6.0},
+                                               {0, 0, 1}};
+    for (const double(&g)[3] : G) {
+        ConvPhase phase;
+        phase.rows.push_back(0);
+        for (int kx = 0; kx < op.kw; ++kx) phase.columns.push_back(kx);
+        const auto weight = [&](int oc, int i, int kx) {
+            const float *filter = filter_at(op, oc, i, op.in) + kx;
+            return float(g[0] * filter[0] + g[1] * filter[op.kw] + g[2] * filter[2 * op.kw]);
+        };
+        pack_blocks(op, op.kw, weight, phase.weight);
+        op.phases.push_back(std::move(phase));
+    }
 }
 
 // A transposed convolution is one plain convolution for each phase of its stride. Output y + ph = stride q + r: kernel rows
@@ -314,20 +335,24 @@ void pack_transposed(Op &op) {
                 if (k % op.stride == ry) kys.push_back(k);
             for (int k = op.kw - 1; k >= 0; --k)
                 if (k % op.stride == rx) kxs.push_back(k);
-            std::vector<std::pair<int, int>> taps;
-            for (int ky : kys)
-                for (int kx : kxs) taps.emplace_back(ky, kx);
             phase.left = kxs.empty() ? 0 : kxs[0] / op.stride;
             for (int ky : kys) phase.rows.push_back(ky / op.stride);
             for (int kx : kxs) phase.columns.push_back(phase.left - kx / op.stride);
-            pack_blocks(op, taps, true, phase.weight);
+            const int columns = int(kxs.size());
+            const auto weight = [&](int oc, int i, int tap) { return filter_at(op, i, oc, op.out)[kys[tap / columns] * op.kw + kxs[tap % columns]]; };
+            pack_blocks(op, int(kys.size()) * columns, weight, phase.weight);
             op.phases.push_back(std::move(phase));
         }
 }
 
 void pack(Plan &plan, Op &op) {
     check(plan.bytes() / 4 <= int64_t(2 * MAX_FLOATS), "the nodes' weights are too many");
-    if (op.kind == CONV2D) pack_conv(op);
+    op.winograd = op.kind == CONV2D && op.kh == 3 && op.stride == 1 && op.groups == 1 && std::min(op.in, op.out) >= WINOGRAD_CHANNELS &&
+                  !plan.values[op.inputs[0]].banded;  // a band's rows need not come in fours
+    if (op.winograd)
+        pack_winograd(op);
+    else if (op.kind == CONV2D)
+        pack_conv(op);
     if (op.kind == CONV_TRANSPOSE2D) pack_transposed(op);
     if (op.kind == EDGE_SR) {
         EdgeSrSpec spec{op.family, op.kh, op.candidates, op.scale, op.pad_mode, op.weight};

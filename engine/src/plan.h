@@ -35,6 +35,12 @@ struct Tensor {
 // A convolution's weights in the order in which the kernels read them: blocks of OC_BLOCK output channels; within a block tap after
 // tap (input channel, kernel row, kernel column); within a tap the block's channels.
 constexpr int OC_BLOCK = 6;
+
+// Winograd's F(4, 3) along the height: four output rows of a 3-row kernel from six transformed input rows, with half the
+// multiplications. Groups of rows begin at multiples of four of the whole value, so that a stream makes the same ones.
+// Source: Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), section 4, in one dimension.
+constexpr int WINOGRAD_ROWS = 4, WINOGRAD_TAPS = 6;
+constexpr int WINOGRAD_CHANNELS = 8;  // in and out, from which on the transforms are worth it
 struct ConvPhase {               // one output column phase of a transposed convolution; a plain convolution has one
     std::vector<float> weight;
     std::vector<int32_t> columns;  // for each kernel column that takes part: how far right of the leftmost it reads
@@ -62,12 +68,13 @@ struct Op {
 
     const float *weight = nullptr, *bias = nullptr, *slopes = nullptr;
     int64_t slope_count = 0;
-    std::vector<ConvPhase> phases;  // convolutions: [row phase * stride + column phase]
+    std::vector<ConvPhase> phases;  // convolutions: [row phase * stride + column phase]; winograd: one a transformed row
+    bool winograd = false;          // a convolution that makes WINOGRAD_ROWS rows from transformed input rows
     EdgeSr edge_sr;
 
     bool absorbs() const { return kind == EDGE_SR || kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
     bool whole_image() const { return kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
-    int group() const { return kind == EDGE_SR ? scale : 1; }  // output rows that are made together
+    int group() const { return kind == EDGE_SR ? scale : winograd ? WINOGRAD_ROWS : 1; }  // output rows that are made together
 };
 
 struct Value {

@@ -26,7 +26,7 @@ void clamp(const Task &task) {
     for (int c = 0; c < task.out_channels; ++c) {
         const float *in = plane(task.in[0], 0, c);
         float *out = task.out + c * task.out_plane;
-        each_vector(task.out_width, [&](int64_t x) { V::min(V::max(V::load(in + x), low), high).store(out + x); });
+        each_vector(task.out_width, [&](int64_t x) { V::min(high, V::max(low, V::load(in + x))).store(out + x); });
     }
 }
 
@@ -92,7 +92,7 @@ void channel_max(const Task &task) {
     const Source &in = task.in[0];
     each_vector(task.out_width, [&](int64_t x) {
         V best = V::load(in.rows[0] + x);
-        for (int c = 1; c < in.channels; ++c) best = V::max(best, V::load(plane(in, 0, c) + x));
+        for (int c = 1; c < in.channels; ++c) best = V::max_or_nan(best, V::load(plane(in, 0, c) + x));
         best.store(task.out + x);
     });
 }
@@ -113,15 +113,22 @@ void softmax_sum(const Task &task) {
 }
 
 // out[s x + p] = in_p[x]: the columns of s planes, one after the other.
-void interleave(const float *const *in, int s, int64_t width, float *out) {
-    if (s == 1) {
-        std::memcpy(out, in[0], size_t(width) * 4);
-    } else if (s == 2) {
-        const float *a = in[0], *b = in[1];
-        for (int64_t x = 0; x < width; ++x) out[2 * x] = a[x], out[2 * x + 1] = b[x];
-    } else {
-        for (int p = 0; p < s; ++p)
-            for (int64_t x = 0; x < width; ++x) out[s * x + p] = in[p][x];
+void interleave(const float *const *in, int s, int64_t width, float *__restrict out) {
+    const float *__restrict a = in[0], *__restrict b = in[s > 1], *__restrict c = in[s > 2 ? 2 : 0], *__restrict d = in[s > 3 ? 3 : 0];
+    switch (s) {
+        case 1: std::memcpy(out, a, size_t(width) * 4); return;
+        case 2:
+            for (int64_t x = 0; x < width; ++x) out[2 * x] = a[x], out[2 * x + 1] = b[x];
+            return;
+        case 3:
+            for (int64_t x = 0; x < width; ++x) out[3 * x] = a[x], out[3 * x + 1] = b[x], out[3 * x + 2] = c[x];
+            return;
+        case 4:
+            for (int64_t x = 0; x < width; ++x) out[4 * x] = a[x], out[4 * x + 1] = b[x], out[4 * x + 2] = c[x], out[4 * x + 3] = d[x];
+            return;
+        default:
+            for (int p = 0; p < s; ++p)
+                for (int64_t x = 0; x < width; ++x) out[s * x + p] = in[p][x];
     }
 }
 
@@ -159,30 +166,35 @@ void max_pool(const Task &task) {
         for (int64_t k = first + 1; k < in.count; ++k) {
             if (!in.rows[k]) continue;
             const float *row = plane(in, k, c);
-            each_vector(in.width, [&](int64_t x) { V::max(V::load(column + x), V::load(row + x)).store(column + x); });
+            each_vector(in.width, [&](int64_t x) { V::max_or_nan(V::load(column + x), V::load(row + x)).store(column + x); });
         }
         float *out = task.out + c * task.out_plane;
         for (int64_t x = 0; x < task.out_width; ++x) {
             const int64_t from = most(x * op.stride - op.pw, 0), to = least(x * op.stride - op.pw + op.kw, in.width);
             float best = column[from];
-            for (int64_t i = from + 1; i < to; ++i) best = best > column[i] ? best : column[i];
+            for (int64_t i = from + 1; i < to; ++i) best = best != best || best > column[i] ? best : column[i];
             out[x] = best;
         }
     }
 }
 
-// Along the row, where every `factor`-th column has the same weights.
-void resize_by_factor(const Op &op, const float *mixed, int64_t in_width, float *out) {
+// Along the row, where every `factor`-th column has the same weights: phase by phase into `phases`, which are then interleaved.
+void resize_by_factor(const Op &op, const float *mixed, int64_t in_width, float *phases, float *out) {
+    const int64_t run = thinlens::round_up(in_width, TILE);
+    const float *planes[16];
     for (int p = 0; p < op.factor; ++p) {
         const int64_t deep = 4;  // a column far enough inside an endless row
         const thinlens::ResizeTap tap = thinlens::resize_tap(op, deep * op.factor + p, 1, op.factor);
         const float *from = mixed + (tap.index - deep);
-        for (int64_t x = 0; x < in_width; ++x) {
-            float sum = tap.weight[0] * from[x];
-            for (int k = 1; k < tap.count; ++k) sum = std::fma(tap.weight[k], from[x + k], sum);
-            out[x * op.factor + p] = sum;
-        }
+        float *phase = phases + p * run;
+        planes[p] = phase;
+        each_vector(in_width, [&](int64_t x) {
+            V sum = V::set(tap.weight[0]) * V::load(from + x);
+            for (int k = 1; k < tap.count; ++k) sum = V::fma(V::set(tap.weight[k]), V::load(from + x + k), sum);
+            sum.store(phase + x);
+        });
     }
+    interleave(planes, op.factor, in_width, out);
 }
 
 void resize_by_taps(const thinlens::ResizeTap *taps, const float *mixed, int64_t out_width, float *out) {
@@ -218,7 +230,7 @@ void resize(const Task &task) {
         }
         float *out = task.out + c * task.out_plane;
         if (op.factor)
-            resize_by_factor(op, mixed, in.width, out);
+            resize_by_factor(op, mixed, in.width, mixed + thinlens::round_up(in.width, TILE) + TILE, out);
         else
             resize_by_taps(taps, mixed, task.out_width, out);
     }

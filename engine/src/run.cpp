@@ -1,4 +1,5 @@
-// Whole images: the output's rows in one strip a thread, each a session of its own that begins as many rows early as it needs.
+// Whole images on several threads: strips of rows, each a session of its own that begins as many rows early as it needs; or one
+// session whose large convolutions all threads share.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -41,10 +42,14 @@ void work(Strip &strip, Job &job, Tell tell) {
     strip.finished = true;
 }
 
-// Rows [first, stop) of the result in `threads` strips of nearly equal height, if the plan can be cut.
-tl_status strips(const Plan &plan, const tl_request &request, int threads, std::vector<tl_request> &parts, std::string &message) {
-    int64_t width = 0, height = 0;
-    std::vector<Size> sizes(plan.values.size());
+// How `threads` work on an image. Strips of its rows need no waiting, but do twice what strips share: right for shallow networks.
+// Deep ones share the large convolutions of each row instead.
+struct Parts {
+    std::vector<tl_request> requests;  // a strip each
+    int threads = 1;                   // that share a strip's convolutions
+};
+
+tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts &parts, std::string &message) {
     if (request.height < 1) {
         message = "a whole image has a height of 1 or more";
         return TL_BAD_ARGUMENT;
@@ -53,22 +58,23 @@ tl_status strips(const Plan &plan, const tl_request &request, int threads, std::
         message = "the image's sides are out of range";
         return TL_BAD_SIZE;
     }
+    std::vector<Size> sizes(plan.values.size());
     if (!value_sizes(plan, request.width, request.height, sizes.data(), message)) return TL_BAD_SIZE;
-    width = sizes.back().width, height = sizes.back().height;
-    (void)width;
-    const int64_t first = request.first_row, stop = request.stop_row > 0 ? request.stop_row : height;
+    const int64_t height = sizes.back().height, first = request.first_row, stop = request.stop_row > 0 ? request.stop_row : height;
     const int64_t scale = std::max<int64_t>(1, height / request.height);  // output rows of one input row stay together
     bool whole = plan.whole_image_node() >= 0;
     for (const Value &value : plan.values) whole = whole || value.banded;
-    int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);
+    for (const Op &op : plan.ops)
+        if (op.winograd) whole = true, parts.threads = threads;
+    const int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);
     int64_t at = first;
     for (int64_t i = 1; i <= count; ++i) {
-        int64_t to = i == count ? stop : first + (stop - first) * i / count / scale * scale;
+        const int64_t to = i == count ? stop : first + (stop - first) * i / count / scale * scale;
         if (to <= at) continue;
-        parts.push_back({request.width, request.height, at, to});
+        parts.requests.push_back({request.width, request.height, at, to});
         at = to;
     }
-    if (parts.empty()) {
+    if (parts.requests.empty()) {
         message = "no rows are asked for";
         return TL_BAD_ARGUMENT;
     }
@@ -79,16 +85,16 @@ tl_status strips(const Plan &plan, const tl_request &request, int threads, std::
 
 tl_status run_image(const Plan &plan, const tl_request &request, const void *image, int64_t stride, void *out, int64_t out_stride,
                     int threads, tl_progress progress, void *user, std::string &message) {
-    std::vector<tl_request> parts;
-    if (tl_status status = strips(plan, request, threads, parts, message)) return status;
-    std::vector<Strip> work_on(parts.size());
-    for (size_t i = 0; i < parts.size(); ++i) {
-        if (tl_status status = Session::open(plan, parts[i], work_on[i].session, message)) return status;
-        work_on[i].first = parts[i].first_row - parts[0].first_row;
+    Parts parts;
+    if (tl_status status = divide(plan, request, threads, parts, message)) return status;
+    std::vector<Strip> work_on(parts.requests.size());
+    for (size_t i = 0; i < work_on.size(); ++i) {
+        if (tl_status status = Session::open(plan, parts.requests[i], parts.threads, work_on[i].session, message)) return status;
+        work_on[i].first = parts.requests[i].first_row - parts.requests[0].first_row;
     }
     Job job;
     job.image = static_cast<const char *>(image), job.stride = stride, job.out = static_cast<char *>(out), job.out_stride = out_stride;
-    const int64_t total = parts.back().stop_row - parts[0].first_row;
+    const int64_t total = parts.requests.back().stop_row - parts.requests[0].first_row;
     const auto tell = [&] {
         if (progress && progress(job.done, total, user)) job.cancelled = true;
     };
@@ -115,12 +121,12 @@ tl_status run_image(const Plan &plan, const tl_request &request, const void *ima
 }
 
 tl_status run_bytes(const Plan &plan, const tl_request &request, int threads, int64_t &bytes, std::string &message) {
-    std::vector<tl_request> parts;
-    if (tl_status status = strips(plan, request, threads, parts, message)) return status;
+    Parts parts;
+    if (tl_status status = divide(plan, request, threads, parts, message)) return status;
     bytes = 0;
-    for (const tl_request &part : parts) {
+    for (const tl_request &part : parts.requests) {
         tl_schedule schedule;
-        if (tl_status status = Session::schedule(plan, part, schedule, message)) return status;
+        if (tl_status status = Session::schedule(plan, part, parts.threads, schedule, message)) return status;
         bytes += schedule.buffer_bytes;
     }
     return TL_OK;

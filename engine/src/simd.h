@@ -1,5 +1,6 @@
 // One vector type for each instruction set, all with the same few operations, so that kernels are written once. All operations are
-// IEEE single steps (a fused multiply-add rounds once, everywhere), so every instruction set gives the same bits.
+// IEEE single steps (a fused multiply-add rounds once, everywhere), so every instruction set gives the same bits. Of two numbers that
+// cannot be compared, max and min give the second: written after a constant, what is not a number stays so and is found at the end.
 // Included by the kernels_*.cpp only: everything has internal linkage, lest the linker mixes code of different instruction sets.
 #pragma once
 
@@ -25,6 +26,7 @@ struct V {
     void store(float *p) const { _mm512_storeu_ps(p, v); }
     static V fma(V a, V b, V c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
     static V max(V a, V b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static V max_or_nan(V a, V b) { return {_mm512_mask_max_ps(a.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q), a.v, b.v)}; }
     static V min(V a, V b) { return {_mm512_min_ps(a.v, b.v)}; }
     V operator+(V o) const { return {_mm512_add_ps(v, o.v)}; }
     V operator-(V o) const { return {_mm512_sub_ps(v, o.v)}; }
@@ -45,6 +47,7 @@ struct V {
     void store(float *p) const { _mm256_storeu_ps(p, v); }
     static V fma(V a, V b, V c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
     static V max(V a, V b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static V max_or_nan(V a, V b) { return {_mm256_blendv_ps(_mm256_max_ps(a.v, b.v), a.v, _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))}; }
     static V min(V a, V b) { return {_mm256_min_ps(a.v, b.v)}; }
     V operator+(V o) const { return {_mm256_add_ps(v, o.v)}; }
     V operator-(V o) const { return {_mm256_sub_ps(v, o.v)}; }
@@ -64,7 +67,8 @@ struct V {
     static V set(float x) { return {vdupq_n_f32(x)}; }
     void store(float *p) const { vst1q_f32(p, v); }
     static V fma(V a, V b, V c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
-    static V max(V a, V b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }  // as x86: the second if not comparable
+    static V max(V a, V b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
+    static V max_or_nan(V a, V b) { return {vbslq_f32(vceqq_f32(a.v, a.v), max(a, b).v, a.v)}; }
     static V min(V a, V b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
     V operator+(V o) const { return {vaddq_f32(v, o.v)}; }
     V operator-(V o) const { return {vsubq_f32(v, o.v)}; }
@@ -83,6 +87,7 @@ struct V {
     void store(float *p) const { *p = v; }
     static V fma(V a, V b, V c) { return {std::fma(a.v, b.v, c.v)}; }
     static V max(V a, V b) { return {a.v > b.v ? a.v : b.v}; }
+    static V max_or_nan(V a, V b) { return {a.v != a.v || a.v > b.v ? a.v : b.v}; }
     static V min(V a, V b) { return {a.v < b.v ? a.v : b.v}; }
     V operator+(V o) const { return {v + o.v}; }
     V operator-(V o) const { return {v - o.v}; }
@@ -100,7 +105,7 @@ struct V {
 
 // exp(x) for x in -87..88 (clamped): 2^n times a polynomial of the rest, whose relative error is below 2e-7.
 inline V vexp(V x) {
-    x = V::min(V::max(x, V::set(-87.0f)), V::set(88.0f));
+    x = V::min(V::set(88.0f), V::max(V::set(-87.0f), x));
     const V magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest integer
     V n = V::fma(x, V::set(1.44269504f), magic) - magic;
     V r = V::fma(n, V::set(-0.693359375f), x);

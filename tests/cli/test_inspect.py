@@ -29,8 +29,8 @@ def test_json(thinlens, bench, native):
     needs = record["needs"]
     assert (needs["halo_rows_above"], needs["halo_rows_below"], needs["latency_rows"]) == (2, 2, 2)
     assert needs["working_bytes"] > 640 * 480 * 3 * 5
-    rows = open_model("x2.safetensors").rows(640, 480)
-    assert (needs["format"], needs["row_by_row"], needs["buffer_bytes"]) == ("rgb24", "yes", rows.buffer_bytes)
+    rows = open_model("x2.safetensors").rows(640, 480, channels=1)
+    assert (needs["row_format"], needs["row_by_row"], needs["buffer_bytes"]) == ("gray8", "yes", rows.buffer_bytes)
 
 
 def test_a_format_may_be_told(thinlens, native):

@@ -101,6 +101,7 @@ CASES = [
     (lambda: ops.Unbands(rows=3, warm_up=2), (2, 1), lambda size: [(3 * (2 + -(-size[0] // 3)), size[1]), size]),
     (lambda: ops.Unbands(rows=2, scale=2), (2, 1), lambda size: [(4 * -(-size[0] // 2), 2 * size[1]), size]),
 ]
+CASE_NAMES = [f"{kind_of(make().op)}-{at}" for at, (make, *_) in enumerate(CASES)]
 SIZES = [(1, 1), (1, 9), (7, 1), (5, 8), (13, 11)]
 NETWORKS = [
     "bicubic_x2",
@@ -122,9 +123,7 @@ def test_every_op_has_its_bodies_and_a_case():
     assert set(OPS) == set(ops.BODIES) == set(reference.BODIES) == {type(make().op) for make, *_ in CASES}
 
 
-@pytest.mark.parametrize(
-    ("make", "channels", "sizes_of"), CASES, ids=[f"{kind_of(make().op)}-{at}" for at, (make, *_) in enumerate(CASES)]
-)
+@pytest.mark.parametrize(("make", "channels", "sizes_of"), CASES, ids=CASE_NAMES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_bodies_agree(make, channels, sizes_of, size):
     torch.manual_seed(0)
@@ -149,14 +148,27 @@ def run_torch(module, inputs):
     return torch.cat(tuple(out), dim=1) if isinstance(module, ops.Bands) else out[0]
 
 
-def run_op(op, inputs, tensors):
-    """One op on whole inputs, cut to what it says it reads."""
+@pytest.mark.parametrize(("make", "channels", "sizes_of"), CASES, ids=CASE_NAMES)
+def test_rows_equal_the_whole_bit_for_bit(make, channels, sizes_of):
+    torch.manual_seed(0)
+    module = make()
+    inputs = [torch.randn(c, *s).numpy() for c, s in zip(channels, sizes_of((7, 9)), strict=True)]
+    tensors = {role: module.get_parameter(role).detach().numpy() for role in module.op.tensor_shapes()}
+    whole = run_op(module.op, inputs, tensors)
+    height = whole.shape[1]
+    for start in range(height):
+        for stop in {start + 1, min(start + 4, height), height}:
+            assert np.array_equal(run_op(module.op, inputs, tensors, (start, stop)), whole[:, start:stop])
+
+
+def run_op(op, inputs, tensors, rows=None):
+    """One op on whole inputs, cut to what it says it reads; all rows, or some."""
     from thinlens.model.graph import iter_pieces
     from thinlens.model.plan import Extent
 
     extents = tuple(Extent(*x.shape[1:]) for x in inputs)
     size = op.out_size(tuple(extent.size for extent in extents))
-    (piece,) = iter_pieces(op, (0, size[0]), extents, Extent(*size))
+    (piece,) = iter_pieces(op, rows or (0, size[0]), extents, Extent(*size))
     bands = tuple((first, x[:, first:last]) for x, (first, last) in zip(inputs, piece.reads, strict=True))
     return reference.BODIES[type(op)](op, bands, tensors, piece.rows, piece.sizes)
 

@@ -13,16 +13,33 @@ from tests.fuzz import mutate, tree
 from thinlens.model.card import ModelCard
 from thinlens.model.file import Model, content_hash, read_model, to_bytes
 from thinlens.model.ops import (
+    OPS,
+    Add,
+    Affine,
+    Bands,
+    ChannelGather,
     ChannelMax,
     ChannelSlice,
+    Clamp,
+    Concat,
     Conv2d,
     ConvTranspose2d,
+    Crop,
+    GlobalMean,
+    GlobalStd,
+    LeakyRelu,
+    MaxPool,
     Multiply,
+    Pad,
     PixelShuffle,
+    PixelUnshuffle,
     PRelu,
+    Relu,
+    Resize,
     Sigmoid,
     SoftmaxSum,
     Tanh,
+    Unbands,
 )
 from thinlens.model.plan import Node, Plan
 from thinlens.runtime.session import Session
@@ -53,7 +70,7 @@ def linear_model() -> Model:
 
 
 def every_op_model() -> Model:
-    """A network of no use that has every op."""
+    """A network of no use that has every op; it takes images of one pixel and more."""
     ops = (
         ("a", Conv2d(in_channels=1, out_channels=4, kernel=(3, 3), padding=(1, 1), pad_mode="zero"), ("input",)),
         ("b", PRelu(slopes=4), ("a",)),
@@ -70,7 +87,28 @@ def every_op_model() -> Model:
         ("i", ChannelSlice(start=1, stop=2), ("g",)),
         ("j", SoftmaxSum(), ("h", "i")),
         ("k", Multiply(), ("j", "f")),
+        ("l", PixelUnshuffle(scale=2), ("k",)),
+        ("m", Affine(channels=4), ("l",)),
+        ("n", LeakyRelu(slope=0.1), ("m",)),
+        ("o", MaxPool(kernel=(3, 3), stride=2, padding=(1, 1)), ("n",)),
+        ("p", Resize(mode="bilinear"), ("o", "input")),
+        ("q", GlobalMean(), ("n",)),
+        ("r", GlobalStd(), ("n",)),
+        ("s", Add(a=0.5), ("q", "r")),
+        ("t", Multiply(), ("p", "s")),
+        ("u", Concat(count=2), ("t", "n")),
+        ("v", ChannelGather(channels=(7, 0, 0, 5)), ("u",)),
+        ("w", Pad(top=1, left=2, mode="mirror"), ("v",)),
+        ("x", Crop(top=1, left=2), ("w",)),
+        ("y", Bands(rows=4, warm_up=1), ("x",)),
+        ("z", Relu(), ("y",)),
+        ("za", PixelShuffle(scale=2), ("z",)),
+        ("zb", Unbands(rows=4, warm_up=1, scale=2), ("za", "input")),
+        ("zc", Resize(mode="bicubic", factor=2, border="symmetric"), ("input",)),
+        ("zd", Add(), ("zb", "zc")),
+        ("ze", Clamp(low=-1.0, high=2.0), ("zd",)),
     )
+    assert {type(op) for _, op, _ in ops} == set(OPS)
     return _model("every_op", ops)
 
 

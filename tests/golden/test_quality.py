@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def measured(model, piece, scale):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_each_model_restores_as_it_did(card):
+def test_each_model_restores_as_it_did(card, backend):
     stored = json.loads((HERE / "quality.json").read_text())[card.name]
     model = open_model(card.name, threads=1)
     with np.load(HERE / "golden.npz") as golden:
@@ -51,11 +52,12 @@ def test_each_model_restores_as_it_did(card):
         assert psnr_db > bicubic_db
         if i == 0:
             difference = np.abs(restored.astype(int) - expected)
-            assert difference.max() <= 1  # another machine may round a tie otherwise
-            assert (difference > 0).mean() < 0.001
+            assert difference.max() <= 1  # another machine may round a tie otherwise; integer kernels round more often
+            assert (difference > 0).mean() < (0.001 if backend == "reference" else 0.03)
 
 
 def write():
+    os.environ["THINLENS_ISA"] = "reference"
     gray = gray_uint8(read_image(EXAMPLE, max_pixels=10**6).pixels)
     arrays = {f"piece_{i}": gray[y : y + SIDE, x : x + SIDE] for i, (y, x) in enumerate(PIECES)}
     quality = {}

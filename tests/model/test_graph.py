@@ -1,7 +1,12 @@
 """What follows from the graph: receptive rows and channel ties."""
 
+import pytest
+
+from tests import plans
 from tests.conftest import template_matching_plan
-from thinlens.model.graph import channel_ties, receptive_rows, rows_needed
+from thinlens.errors import PlanError
+from thinlens.model import ops
+from thinlens.model.graph import channel_ties, depends_on_height, receptive_rows, rows_needed
 from thinlens.model.ops import ChannelMax, Conv2d, Multiply
 from thinlens.model.plan import Node, Plan
 
@@ -78,3 +83,135 @@ def test_depthwise_passes_ties_on_and_coarse_groups_join_them():
 def test_candidates_of_a_maximum_may_go_one_by_one():
     plan = plan_of(conv("a", "input", (1, 3)), Node(name="b", op=ChannelMax(), inputs=("a",)))
     assert [tie.made for tie in channel_ties(plan) if not tie.fixed] == [(("a", 0),), (("a", 1),), (("a", 2),)]
+
+
+def free_ties(*rows):
+    """(made, read, passed) of the ties that may be cut."""
+    return [(tie.made, tie.read, tie.passed) for tie in channel_ties(plans.plan_of(*rows)) if not tie.fixed]
+
+
+def test_numbers_a_channel_go_with_it_and_begin_nothing():
+    rows = [
+        ("a", plans.conv((1, 2)), "input"),
+        ("b", ops.Affine(channels=2), "a"),
+        ("c", ops.PRelu(slopes=2), "b"),
+        ("d", ops.PRelu(), "c"),
+        ("e", plans.conv((2, 1)), "d"),
+    ]
+    assert free_ties(*rows) == [((("a", i),), (("e", i),), (("b", i), ("c", i))) for i in range(2)]
+
+
+def test_joined_and_gathered_channels_keep_their_ties():
+    rows = [
+        ("a", plans.conv((1, 2)), "input"),
+        ("b", plans.conv((1, 1)), "input"),
+        ("all", ops.Concat(count=2), "a b"),
+        ("moved", ops.ChannelGather(channels=(2, 0, 0)), "all"),
+        ("e", plans.conv((3, 1)), "moved"),
+    ]
+    assert free_ties(*rows) == [
+        ((("a", 0),), (("e", 1), ("e", 2)), ()),
+        ((("a", 1),), (), ()),
+        ((("b", 0),), (("e", 0),), ()),
+    ]
+
+
+def test_phases_of_an_unshuffle_share_a_tie():
+    rows = [
+        ("a", plans.conv((1, 2)), "input"),
+        ("down", ops.PixelUnshuffle(scale=2), "a"),
+        ("e", plans.conv((8, 1)), "down"),
+    ]
+    assert [read for _, read, _ in free_ties(*rows)] == [tuple(("e", 4 * c + i) for i in range(4)) for c in range(2)]
+
+
+def test_a_gate_of_one_channel_stays_its_own_and_one_of_all_is_cut_with_them():
+    one = [
+        ("a", plans.conv((1, 2)), "input"),
+        ("gate", plans.conv((1, 1)), "input"),
+        ("gated", Multiply(), "gate a"),
+        ("e", plans.conv((2, 1)), "gated"),
+    ]
+    assert [made for made, _, _ in free_ties(*one)] == [(("a", 0),), (("a", 1),), (("gate", 0),)]
+    each = [
+        ("a", plans.conv((1, 2)), "input"),
+        ("mean", ops.GlobalMean(), "a"),
+        ("gate", plans.conv((2, 2), kernel=1), "mean"),
+        ("gated", Multiply(), "a gate"),
+        ("e", plans.conv((2, 1)), "gated"),
+    ]
+    assert [made for made, _, _ in free_ties(*each)] == [(("a", i), ("gate", i)) for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("b", ops.Pad(top=1, bottom=1), "a"),
+        ("b", ops.Crop(top=1), "a"),
+        ("b", ops.MaxPool(kernel=(2, 2)), "a"),
+        ("b", ops.Resize(mode="bilinear"), "a input"),
+        ("b", ops.Resize(mode="bicubic", factor=2), "a"),
+        ("b", ops.Relu(), "a"),
+    ],
+    ids=str,
+)
+def test_what_has_no_weights_passes_ties_on(row):
+    rows = [("a", plans.conv((1, 2)), "input"), row, ("e", plans.conv((2, 1)), "b")]
+    assert free_ties(*rows) == [((("a", i),), (("e", i),), ()) for i in range(2)]
+
+
+def test_bands_pass_ties_on():
+    ties = [(tie.made, tie.read) for tie in channel_ties(plans.bands_plan()) if not tie.fixed]
+    assert ties[:3] == [((("zero", i),), (("edge", i),)) for i in range(3)]
+    assert ties[3:6] == [((("edge", i),), (("mirror", i),)) for i in range(3)]
+    assert ties[6:] == [(tuple(("mirror", i) for i in range(4)), (("tail", 0),))]
+
+
+def test_rows_of_a_local_plan_need_no_height():
+    cubic = plans.plan_of(("up", ops.Resize(mode="bicubic", factor=2), "input"))
+    assert receptive_rows(cubic, 2) == receptive_rows(cubic, 2, 7) == (2, 2)
+    strided = plans.plan_of(
+        ("down", plans.conv((1, 4), kernel=2, stride=2, padding=(0, 0)), "input"),
+        ("up", ops.PixelShuffle(scale=2), "down"),
+    )
+    assert receptive_rows(strided, 1) == (1, 1)  # the upper row of a pair sees the lower one, and the lower the upper
+    bands = plans.plan_of(
+        ("bands", ops.Bands(rows=4), "input"),
+        ("mix", plans.conv((1, 1), kernel=7), "bands"),
+        ("image", ops.Unbands(rows=4), "mix input"),
+    )
+    assert receptive_rows(bands, 1) == (3, 3)  # a band ends what the kernel sees
+
+
+def test_rows_of_a_plan_that_fits_sizes_need_the_height():
+    plan = plans.attention_plan()
+    assert depends_on_height(plan)
+    with pytest.raises(PlanError, match="depends on the image's height; give the height"):
+        receptive_rows(plan, 1)
+    above, below = receptive_rows(plan, 1, 90)
+    needed = [rows_needed(plan, plan.extents((90, 90)), "tail", (y, y + 1))["input"] for y in range(90)]
+    assert above == max(y - first for y, (first, _) in enumerate(needed))
+    assert below == max(last - 1 - y for y, (_, last) in enumerate(needed))
+    assert 20 < above < 90
+    assert receptive_rows(plans.whole_image_plan(), 1, 30) == (29, 29)
+
+
+def test_a_tall_image_gets_a_bound():
+    plan = plans.attention_plan()
+    above, below = receptive_rows(plan, 1, 50_000)
+    exact = [rows_needed(plan, plan.extents((50_000, 90)), "tail", (y, y + 1))["input"] for y in range(0, 50_000, 997)]
+    assert max(y * 997 - first for y, (first, _) in enumerate(exact)) <= above < 200
+    assert below < 200
+
+
+def test_a_value_that_gives_its_size_alone_is_not_needed():
+    plan = plans.plan_of(
+        ("a", plans.conv((1, 2)), "input"), ("b", ops.Resize(mode="bilinear"), "input a"), ("c", ops.Relu(), "b")
+    )
+    assert "a" not in rows_needed(plan, plan.extents((9, 9)), "c", (3, 4))
+
+
+def test_what_bands_need_is_found_without_looking_at_each():
+    plan = plans.bands_plan(rows=1, warm_up=0, scale=1)
+    height = 1 << 24
+    assert rows_needed(plan, plan.extents((height, 5)), "tail", (0, height))["input"] == (0, height)

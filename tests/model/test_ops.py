@@ -1,11 +1,13 @@
 """The records: what they know before any pixel moves."""
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thinlens.errors import PlanError
+from thinlens.model import ops
 from thinlens.model.ops import OPS, ChannelSlice, Conv2d, Multiply, PixelShuffle, SoftmaxSum, kind_of
 
 
@@ -110,3 +112,93 @@ def test_decoding_is_strict(fields):
     record = {"kind": "conv2d", "in_channels": 1, "out_channels": 1, "kernel": [3, 3], **fields}
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(msgspec.json.encode(record), type=Conv2d)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: conv(stride=0), "`conv2d`: `stride` is 0: Expected `int` >= 1"),
+        (lambda: conv(pad_mode="wrap"), "`conv2d`: `pad_mode` is wrap: Invalid enum value"),
+        (lambda: ops.Affine(channels=2, weight=False, bias=False), "neither weight nor bias"),
+        (lambda: ops.LeakyRelu(slope=17.0), "`leaky_relu`: `slope` is 17.0"),
+        (lambda: ops.LeakyRelu(slope=float("nan")), "`leaky_relu`: `slope` is nan"),
+        (lambda: ops.Clamp(low=1.0, high=0.0), "low 1.0 is above high 0.0"),
+        (lambda: ops.Clamp(low=float("-inf"), high=0.0), "`clamp`: `low` is -inf"),
+        (lambda: ops.Add(a=1e39), "`add`: `a` is 1e.39"),
+        (lambda: ops.Concat(count=1), "`concat`: `count` is 1"),
+        (lambda: ops.ChannelGather(channels=()), "`channel_gather`: `channels` is"),
+        (lambda: ops.ChannelGather(channels=(-1,)), "`channel_gather`: `channels` is"),
+        (lambda: ops.PixelUnshuffle(scale=17), "`pixel_unshuffle`: `scale` is 17"),
+        (lambda: ops.MaxPool(kernel=(3, 3), padding=(2, 0)), "must be at most half the kernel"),
+        (lambda: ops.Resize(mode="lanczos"), "`resize`: `mode` is lanczos"),
+        (lambda: ops.Resize(mode="bicubic", coefficient=0.5), "`resize`: `coefficient` is 0.5"),
+        (lambda: ops.Pad(top=4097), "`pad`: `top` is 4097"),
+        (lambda: ops.Crop(left=-1), "`crop`: `left` is -1"),
+        (lambda: ops.Bands(rows=1025), "`bands`: `rows` is 1025"),
+        (lambda: ops.Bands(rows=1, warm_up=65), "`bands`: `warm_up` is 65"),
+        (lambda: ops.Unbands(rows=1, scale=0), "`unbands`: `scale` is 0"),
+    ],
+)
+def test_a_record_checks_its_fields(make, message):
+    with pytest.raises(PlanError, match=message):
+        make()
+
+
+def test_channels_that_do_not_fit():
+    with pytest.raises(PlanError, match="`affine`: input has 2 channels; accepted: 3"):
+        ops.Affine(channels=3).channels_out((2,))
+    with pytest.raises(PlanError, match="channel 4 of 4 is outside"):
+        ops.ChannelGather(channels=(0, 4)).channels_out((4,))
+    assert ops.Concat(count=3).channels_out((1, 2, 3)) == 6
+
+
+@pytest.mark.parametrize("kind", OPS, ids=lambda kind: kind.__name__)
+def test_every_record_survives_json(kind):
+    record = _example(kind)
+    assert msgspec.json.decode(msgspec.json.encode(record), type=ops.AnyOp) == record
+
+
+@given(
+    border=st.sampled_from(ops.BORDERS),
+    size=st.integers(1, 9),
+    start=st.integers(-40, 40),
+    count=st.integers(0, 60),
+)
+def test_rows_of_an_image_behind_any_rows(border, size, start, count):
+    positions = np.arange(start, start + count)
+    found = positions[(positions >= 0) & (positions < size)]
+    if border != "zero":
+        found = ops.border_index(positions, size, border)
+    expected = (found.min(), found.max() + 1) if len(found) else ops.NO_ROWS
+    assert ops.image_rows((start, start + count), size, border) == expected
+
+
+@pytest.mark.parametrize(
+    ("border", "numpy_mode"), [("edge", "edge"), ("mirror", "reflect"), ("symmetric", "symmetric")]
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_borders_are_those_of_numpy(border, numpy_mode, size):
+    found = ops.border_index(np.arange(-20, size + 20), size, border)
+    assert np.array_equal(found, np.pad(np.arange(size), 20, numpy_mode))
+
+
+@given(size=st.integers(1, 50), out_size=st.integers(1, 50), mode=st.sampled_from(["bilinear", "bicubic"]))
+def test_taps_of_a_resize_weigh_one_and_lie_around_their_place(size, out_size, mode):
+    op = ops.Resize(mode=mode, factor=1)
+    index, weight = op.taps((0, out_size), size, out_size)
+    place = (np.arange(out_size) + 0.5) * size / out_size - 0.5
+    assert np.abs(weight.sum(axis=1) - 1).max() < 1e-6
+    if mode == "bilinear":
+        assert np.abs((index * weight).sum(axis=1) - place).max() < 1e-4
+    assert (index[:, index.shape[1] // 2 - 1] <= place + 1e-9).all()
+    assert (index[:, index.shape[1] // 2] >= place).all()
+
+
+def test_rows_of_a_resize_are_those_of_its_taps():
+    for mode in ("nearest", "bilinear", "bicubic"):
+        for size, out_size in [(7, 23), (23, 7), (5, 5), (1, 9), (9, 1)]:
+            op = ops.Resize(mode=mode)
+            for start in range(out_size):
+                rows = (start, min(start + 3, out_size))
+                index, _ = op.taps(rows, size, out_size)
+                assert op.in_rows(rows, ((size, 4), (out_size, 4)))[0] == (index.min(), index.max() + 1)

@@ -298,6 +298,12 @@ def test_one_candidate_needs_no_competition():
     assert compiled(plan, tensors)[1][1].params == (0, 3, 1, 2, 0, 0)
 
 
+def test_weights_that_may_overflow_are_not_fused():
+    plan, tensors = edge_sr("tm", 2)
+    tensors["w"][3, 0, 1, 1] = 1e15
+    assert Kind.EDGE_SR not in [node.kind for node in compiled(plan, tensors)[1]]
+
+
 def changed(plan, **fields):
     """The same plan with a field of one of its ops, `node__field`, changed."""
     from msgspec.structs import replace

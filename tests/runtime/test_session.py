@@ -7,11 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests import plans
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, ShapeError, UnknownNameError
 from thinlens.image.colour import luma
 from thinlens.image.resample import resize
-from thinlens.model.file import write_model
+from thinlens.model.file import Model, write_model
 from thinlens.runtime import library
 from thinlens.runtime import native as native_module
 from thinlens.runtime import session as session_module
@@ -182,6 +183,47 @@ def test_absurd_weights_are_an_error_and_not_a_warning(model, backend):
     model.tensors["filter.weight"][:8] *= -1
     with pytest.raises(ModelError, match="not a number"):
         Session(model).run(picture(5, 5))
+
+
+def model_of(plan, scale):
+    card = msgspec.structs.replace(template_matching_model(scale).card, task="sr" if scale > 1 else "denoise")
+    return Model({"main": plan}, plans.tensors_of(plan), card)
+
+
+KINDS_OF_PLAN = {
+    "attention": (plans.attention_plan(), 1),
+    "bands": (plans.bands_plan(), 2),
+    "branches": (plans.branches_plan(), 2),
+    "whole_image": (plans.whole_image_plan(), 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PLAN)
+def test_every_kind_of_plan_is_read_back_and_runs_in_bands_of_the_reference(kind, reference, tmp_path, monkeypatch):
+    plan, scale = KINDS_OF_PLAN[kind]
+    write_model(tmp_path / "m.safetensors", model_of(plan, scale))
+    session = open_model(tmp_path / "m.safetensors", threads=2)
+    image = picture(31, 17, 3)
+    whole = session.run(image)
+    assert whole.shape == (31 * scale, 17 * scale, 3)
+    monkeypatch.setattr(session_module, "BAND_BYTES", 1)
+    assert np.array_equal(session.run(image), whole)
+
+
+@pytest.mark.parametrize("size", [(15, 15), (31, 17), (64, 33)], ids=str)
+@pytest.mark.parametrize("kind", KINDS_OF_PLAN)
+def test_every_kind_of_plan_gives_the_same_in_the_engine(kind, size, native, monkeypatch):
+    model, image = model_of(*KINDS_OF_PLAN[kind]), picture(*size, dtype=np.float32)
+    session = Session(model, threads=2)
+    assert str(session.describe()["backend"]).startswith("native engine")
+    by_engine = session.run(image)
+    monkeypatch.setenv(library.VARIABLE, library.REFERENCE)
+    assert np.abs(Session(model).run(image) - by_engine).max() < 1e-5
+
+
+def test_describe_does_not_guess_what_depends_on_the_height():
+    described = Session(model_of(plans.attention_plan(), 1)).describe()
+    assert (described["halo_rows_above"], described["halo_rows_below"]) == (None, None)
 
 
 @pytest.mark.parametrize("isa", library.isa_names())

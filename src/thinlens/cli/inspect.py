@@ -21,12 +21,15 @@ Height = Annotated[
     int | None,
     typer.Option(min=1, max=1 << 20, metavar="N", help="Of the same image; default: its width, unknown for rows."),
 ]
-Format = Annotated[RawFormat, typer.Option("--format", help="Of the same image.")]
+Format = Annotated[
+    RawFormat | None,
+    typer.Option("--format", help="Of the same image; default: rows as the network takes them, 8 bits; else RGB."),
+]
 COLUMNS = ("node", "op", "inputs", ">channels", "tensors")
 
 
 def inspect(
-    model: Model, width: Width = None, height: Height = None, format_: Format = "rgb24", as_json: Json = False
+    model: Model, width: Width = None, height: Height = None, format_: Format = None, as_json: Json = False
 ) -> None:
     """Show the ops of a model, its card and its size; with --width also context rows, delay and memory.
 
@@ -49,16 +52,17 @@ def inspect(
         print_fields((name.replace("_", " "), value) for name, value in (needs or {}).items())
 
 
-def _needs(session: "Session", width: int, height: int | None, format_: RawFormat) -> dict[str, object]:
+def _needs(session: "Session", width: int, height: int | None, format_: RawFormat | None) -> dict[str, object]:
     """What restoring an image of that size takes; the delay is in rows of the image before."""
-    channels, dtype = RAW_FORMATS[format_]
+    of_rows: RawFormat = format_ or ("gray8" if session.card.colour == "luma" else "rgb24")
+    channels, dtype = RAW_FORMATS[format_ or "rgb24"]
     itemsize = 1 if dtype == "uint8" else 2
     square = height or width
     return {
         "width": width,
         "height": square,
-        "format": format_,
-        **_rows(session, width, height, format_),
+        "row_format": of_rows,
+        **_rows(session, width, height, of_rows),
         "working_bytes": session.working_bytes(square, width, channels=channels, itemsize=itemsize),
         "threads": session.threads,
     }

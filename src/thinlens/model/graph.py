@@ -12,7 +12,7 @@ from thinlens.model.plan import INPUT, Extent, Plan
 
 ENDLESS = 720720 * 16  # rows and columns of an image that counts as endless: a multiple of every scale in use
 MAX_PHASES = 1024
-MAX_STEPS = 2048
+WORK = 1 << 17  # ops that `receptive_rows` follows: a second or two
 
 
 class Piece(NamedTuple):
@@ -41,19 +41,37 @@ def iter_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) 
         output: extent of its output.
     """
     if op.reframes or output.band is None:
-        yield _piece(op, rows, tuple(extent.size for extent in inputs), (0,) * len(inputs))
+        yield _piece(op, rows, tuple(extent.size for extent in inputs), 0)
         return
-    height, sizes = output.band, tuple(extent.frame for extent in inputs)
-    for band in range(rows[0] // height, -(-rows[1] // height)):
-        first = band * height
-        inside = max(rows[0] - first, 0), min(rows[1] - first, height)
-        yield _piece(op, inside, sizes, tuple(band * size[0] for size in sizes))
+    for band in _bands(rows, output.band):
+        yield _band_piece(op, rows, inputs, output.band, band)
 
 
-def _piece(op: Op, rows: Rows, sizes: tuple[Size, ...], begins: tuple[int, ...]) -> Piece:
+def _bands(rows: Rows, height: int) -> range:
+    """The bands of ``height`` rows that rows ``[start, stop)`` lie in."""
+    return range(rows[0] // height, -(-rows[1] // height))
+
+
+def _band_piece(op: Op, rows: Rows, inputs: tuple[Extent, ...], height: int, band: int) -> Piece:
+    first = band * height
+    inside = max(rows[0] - first, 0), min(rows[1] - first, height)
+    return _piece(op, inside, tuple(extent.frame for extent in inputs), band)
+
+
+def _piece(op: Op, rows: Rows, sizes: tuple[Size, ...], band: int) -> Piece:
     wanted = op.in_rows(rows, sizes)
     reads = tuple(image_rows(w, size[0], op.row_padding()) for w, size in zip(wanted, sizes, strict=True))
-    return Piece(rows, sizes, reads, begins)
+    return Piece(rows, sizes, reads, tuple(band * size[0] for size in sizes))
+
+
+def _outer_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Iterator[Piece]:
+    """Of the pieces those that reach furthest: bands between the second and the last but one are all alike."""
+    if op.reframes or output.band is None:
+        yield from iter_pieces(op, rows, inputs, output)
+        return
+    bands = _bands(rows, output.band)
+    for band in sorted({*bands[:2], *bands[-2:]}):
+        yield _band_piece(op, rows, inputs, output.band, band)
 
 
 def rows_needed(plan: Plan, extents: Mapping[str, Extent], value: str, rows: Rows) -> dict[str, Rows]:
@@ -73,7 +91,7 @@ def rows_needed(plan: Plan, extents: Mapping[str, Extent], value: str, rows: Row
         if node.name not in needed:
             continue
         inputs = tuple(extents[name] for name in node.inputs)
-        for piece in iter_pieces(node.op, needed[node.name], inputs, extents[node.name]):
+        for piece in _outer_pieces(node.op, needed[node.name], inputs, extents[node.name]):
             for name, (first, last), begin in zip(node.inputs, piece.reads, piece.begins, strict=True):
                 if first < last:
                     have = needed.get(name, (first + begin, last + begin))
@@ -97,8 +115,8 @@ def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[i
     Args:
         plan: the plan of a network that multiplies the size by ``scale``.
         scale: output rows for one input row.
-        height: of the image; needed only if `depends_on_height`. Above some thousand rows the answer is a bound, less
-            than a thousandth of the height too large.
+        height: of the image; needed only if `depends_on_height`. Of a tall image and many ops the answer is a bound,
+            too large by a small part of the height.
 
     Raises:
         PlanError: if the answer depends on a height that is not given, or the plan takes no image of that height.
@@ -108,11 +126,11 @@ def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[i
         raise PlanError("how far an output row sees depends on the image's height; give the height")
     total = ENDLESS if local or height is None else height
     extents = plan.extents((total, ENDLESS))
-    step = -(-total // MAX_STEPS)
-    starts = range(total // 2, total // 2 + _phases(plan)) if local else range(0, total, step)
+    begin, end = (total // 2, total // 2 + _phases(plan)) if local else (0, total)
+    step = -(-(end - begin) // max(1, WORK // len(plan.nodes)))  # rows that are looked at together
     above = below = 0
-    for start in starts:
-        stop = start + 1 if local else min(start + step, total)
+    for start in range(begin, end, step):
+        stop = min(start + step, end)
         rows = start * scale, stop * scale
         first, last = rows_needed(plan, extents, plan.outputs["image"], rows)[INPUT]
         if first < last:
@@ -160,6 +178,7 @@ class _Joined:
 
     def find(self, tie: int) -> int:
         while self._same[tie] != tie:
+            self._same[tie] = self._same[self._same[tie]]
             tie = self._same[tie]
         return tie
 

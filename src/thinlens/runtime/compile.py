@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from thinlens.errors import UnsupportedOpError
 from thinlens.model import ops
 from thinlens.model.ops import kind_of
@@ -28,6 +30,7 @@ from thinlens.runtime.binary import (
 from thinlens.runtime.fuse import OneLayer, absorbed, find_one_layer, live_nodes
 
 Tensors = Mapping[str, Array]
+LARGEST_SUM = 1e15
 BICUBIC = -0.5  # the coefficient with which chroma and alpha are resampled, MATLAB's
 
 
@@ -82,6 +85,8 @@ def compile_plan(plan: Plan, tensors: Tensors, kind: ImageKind, scale: int) -> C
     program = Program(kind.channels, kind.dtype)
     nodes, image = live_nodes(plan), plan.outputs["image"]
     layer = find_one_layer(nodes, image)
+    if layer is not None and not _is_tame(tensors[layer.weight]):
+        layer = None
     if layer is not None and kind == ImageKind(1, "uint8"):
         levels = program.add(Kind.PIXELS_IN, [0], [PixelsIn.LEVELS])
         _add_one_layer(program, layer, tensors, levels, raw=True)
@@ -90,6 +95,12 @@ def compile_plan(plan: Plan, tensors: Tensors, kind: ImageKind, scale: int) -> C
         _surround(program, plan.input_channels, kind, scale, network)
     names = (f"`{item.name or 'pixels'}` ({item.kind.name.lower()})" for item in program.items)
     return Compiled(program.to_bytes(), tuple(names))
+
+
+def _is_tame(weight: Array) -> bool:
+    """Whether no sum of a filter, nor a product of two, can overflow; fused kernels do not look for it."""
+    with np.errstate(over="ignore"):
+        return bool(np.abs(weight).sum(axis=(1, 2, 3)).max() < LARGEST_SUM)
 
 
 @dataclass(frozen=True)

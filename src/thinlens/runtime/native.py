@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from thinlens.errors import PlanError, UnsupportedOpError
 from thinlens.image.colour import bleed
 from thinlens.model.file import Tensors
-from thinlens.model.ops import kind_of
+from thinlens.model.ops import Op, Resize, kind_of
 from thinlens.model.plan import Plan
 from thinlens.runtime import library
 from thinlens.runtime.compile import Compiled, ImageKind, compile_plan
@@ -56,8 +57,15 @@ class NativeModel:
 
     def whole_image_op(self) -> str | None:
         """The first node that needs its whole input before it gives a row, with its op; None: the network streams."""
-        whole = (node for node in live_nodes(self._network[0]) if node.op.whole_image)
-        return next((f"node `{node.name}` ({kind_of(node.op)})" for node in whole), None)
+        return self._first(lambda op: op.whole_image)
+
+    def height_op(self) -> str | None:
+        """The first node that must know the height before it gives a row, with its op; None: there is none."""
+        return self._first(lambda op: isinstance(op, Resize) and op.factor is None)
+
+    def _first(self, wanted: Callable[[Op], bool]) -> str | None:
+        nodes = live_nodes(self._network[0])
+        return next((f"node `{node.name}` ({kind_of(node.op)})" for node in nodes if wanted(node.op)), None)
 
     def load(self, kind: ImageKind) -> tuple[NativePlan, Compiled]:
         """The plan for a kind of image, loaded, and as it was compiled.

@@ -181,6 +181,8 @@ def open_rows(model: NativeModel, size: Size, kind: ImageKind, floats: tuple[flo
         )
     if (whole := model.whole_image_op()) is not None:
         raise UnsupportedOpError(f"{whole} needs the whole image before its first row; use `run`, or another model")
+    if height is None and (resize := model.height_op()) is not None:
+        raise ShapeError(f"height: not given; {resize} must know it before its first row; give the image's height")
     if model.reason is not None:
         raise UnsupportedOpError(f"rows one by one need the native engine: {model.reason}")
     plan, compiled = model.load(kind)
