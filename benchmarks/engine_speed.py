@@ -37,9 +37,10 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAIRS, WARM_UP = 15, 3
 HEAD = """# One-layer upscalers in the engine, beside bicubic and general runtimes
 
-`python benchmarks/engine_speed.py` measures and writes this page. {width}x{height} -> twice the size, luma, 8 bits in and out, one
-thread; medians over {pairs} alternating pairs in one process. A ratio above 1: the engine is faster. *Mirrored*: the four phases
-share one set of filters, flipped, as shipped models do. ONNX Runtime and OpenVINO run the same network on floats.
+`python benchmarks/engine_speed.py` measures and writes this page. {width}x{height} -> twice the size, luma, 8 bits in
+and out, one thread; medians over {pairs} alternating pairs in one process. A ratio above 1: the engine is faster.
+*Mirrored*: the four phases share one set of filters, flipped, as shipped models do; *imported* ones do not. ONNX
+Runtime and OpenVINO run the same network on floats.
 """
 
 
@@ -62,7 +63,19 @@ def engine_run(model: Model, image: npt.NDArray[np.uint8], isa: str | None) -> t
     request, call, handle = Request(width, height, 0, 0), engine().tl_run, plan._handle
 
     def run() -> NativePlan:
-        check(call(handle, ctypes.byref(request), image.ctypes.data, width, out.ctypes.data, out.shape[1], 1, NO_PROGRESS, None))
+        check(
+            call(
+                handle,
+                ctypes.byref(request),
+                image.ctypes.data,
+                width,
+                out.ctypes.data,
+                out.shape[1],
+                1,
+                NO_PROGRESS,
+                None,
+            )
+        )
         return plan  # kept as long as its handle is in use
 
     return run, out
@@ -132,11 +145,14 @@ def measure(model: Model, image: npt.NDArray[np.uint8], isa: str | None, *, runt
 def table(records: list[dict[str, Any]]) -> str:
     """Markdown."""
     peers = ["opencv_bicubic", "pillow_bicubic", "ort", "openvino"]
-    lines = ["| network | instruction set | ms | OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |", "|---|---|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| network | weights | instruction set | ms | OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
     for record in records:
-        ratios = [f"{record[peer]['ratio']:.2f}" if peer in record else "" for peer in peers]
+        ratios = " | ".join(f"{record[peer]['ratio']:.2f}" if peer in record else "" for peer in peers)
         ms = record["opencv_bicubic"]["ms"]
-        lines.append(f"| `{record['model']}`{' mirrored' if record['mirrored'] else ''} | {record['isa']} | {ms:.2f} | {' | '.join(ratios)} |")
+        lines.append(f"| `{record['model']}` | {record['kind']} | {record['isa']} | {ms:.2f} | {ratios} |")
     return "\n".join(lines) + "\n"
 
 
@@ -144,6 +160,7 @@ NO_PROGRESS = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, cty
 
 
 def main() -> None:
+    """Measure, print records, write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--mirrored", nargs="*", default=[])
@@ -158,11 +175,16 @@ def main() -> None:
         model = read_model(find_model(name))
         for isa in arguments.isa:
             figures = measure(mirrored(model) if mirror else model, image, isa, runtimes=arguments.runtimes)
-            records.append({"model": model.card.name, "source": model.card.training.schedule, "mirrored": mirror, "isa": isa or isa_names()[0], **figures})
+            kind = "mirrored" if mirror else model.card.training.schedule
+            records.append({"model": model.card.name, "kind": kind, "isa": isa or isa_names()[0], **figures})
             print(json.dumps(records[-1]), flush=True)
     host = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "opencv": cv2.__version__}
-    RESULTS.joinpath("engine_speed.json").write_text(json.dumps({"host": host, "size": [width, height], "records": records}, indent=1) + "\n")
-    RESULTS.joinpath("engine_speed.md").write_text(HEAD.format(width=width, height=height, pairs=PAIRS) + "\n" + table(records))
+    RESULTS.joinpath("engine_speed.json").write_text(
+        json.dumps({"host": host, "size": [width, height], "records": records}, indent=1) + "\n"
+    )
+    RESULTS.joinpath("engine_speed.md").write_text(
+        HEAD.format(width=width, height=height, pairs=PAIRS) + "\n" + table(records)
+    )
 
 
 if __name__ == "__main__":

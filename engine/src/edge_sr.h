@@ -121,8 +121,7 @@ struct EdgeSrKernels {
 
 const EdgeSrKernels &edge_sr_kernels_scalar();
 const EdgeSrKernels &edge_sr_kernels_avx2();
-const EdgeSrKernels &edge_sr_kernels_avx512();  // of the two below, the best that the processor has
-const EdgeSrKernels &edge_sr_kernels_avx512_plain();
+const EdgeSrKernels &edge_sr_kernels_avx512();  // with VNNI, else those of AVX2
 const EdgeSrKernels &edge_sr_kernels_avx512_vnni();
 const EdgeSrKernels &edge_sr_kernels_neon();
 

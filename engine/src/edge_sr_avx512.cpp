@@ -1,5 +1,6 @@
-#define THINLENS_ESR_AVX512
-#include "edge_sr_kernels.h"
+// Processors with AVX-512 but without its integer dot products are few: they take the AVX2 kernels, which saves a third of the time
+// that the engine takes to compile.
+#include "edge_sr.h"
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
@@ -21,8 +22,6 @@ bool has_vnni() {
 
 }  // namespace
 
-const EdgeSrKernels &edge_sr_kernels_avx512_plain() { return KERNELS; }
-
-const EdgeSrKernels &edge_sr_kernels_avx512() { return has_vnni() ? edge_sr_kernels_avx512_vnni() : KERNELS; }
+const EdgeSrKernels &edge_sr_kernels_avx512() { return has_vnni() ? edge_sr_kernels_avx512_vnni() : edge_sr_kernels_avx2(); }
 
 }  // namespace thinlens

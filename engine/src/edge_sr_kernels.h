@@ -32,7 +32,14 @@ struct Constant {
     static constexpr int value = I;
     constexpr operator int() const { return I; }
 };
-#if defined(THINLENS_ESR_SCALAR)
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECKED_ADDRESSES 1
+#elif defined(__has_feature)
+#define CHECKED_ADDRESSES __has_feature(address_sanitizer)
+#else
+#define CHECKED_ADDRESSES 0
+#endif
+#if defined(THINLENS_ESR_SCALAR) || CHECKED_ADDRESSES  // compilers need many minutes for checks of what is unrolled
 template <int N, class Body>
 INLINE void repeat(const Body &body) {
     for (int i = 0; i < N; ++i) body(i);

@@ -41,7 +41,6 @@ std::vector<Isa> isas() {
 #if defined(THINLENS_AVX512)
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         list.push_back({"avx512", &edge_sr_kernels_avx512()});
-        list.push_back({"avx512 without VNNI", &edge_sr_kernels_avx512_plain()});
     }
 #endif
 #if defined(THINLENS_NEON)

@@ -54,14 +54,20 @@ def _convolutions():
 
 def _transposed():
     for mode in ("zero", "edge"):
-        yield f"deconv_9s2_{mode}", single(deconv((3, 2), 9, stride=2, padding=(4, 4), output_padding=1, pad_mode=mode), 3)
+        yield (
+            f"deconv_9s2_{mode}",
+            single(deconv((3, 2), 9, stride=2, padding=(4, 4), output_padding=1, pad_mode=mode), 3),
+        )
         yield f"deconv_9s3_{mode}", single(deconv((2, 7), 9, stride=3, padding=(3, 3), bias=True, pad_mode=mode), 2)
         yield f"deconv_4s2_{mode}", single(deconv((16, 3), 4, stride=2, padding=(1, 1), pad_mode=mode), 16)
     yield "deconv_9s4", single(deconv((3, 1), 9, stride=4, padding=(3, 3), output_padding=1), 3)
     yield "deconv_2s3", single(deconv((2, 2), 2, stride=3), 2)  # leaves gaps
     yield "deconv_3s1", single(deconv((2, 3), 3, padding=(1, 1), bias=True), 2)
     yield "deconv_far", single(deconv((2, 3), 3, stride=2, padding=(4, 0)), 2)
-    yield "deconv_then", plan_of(("up", deconv((1, 4), 5, stride=2, padding=(2, 2)), "input"), ("image", ops.Tanh(), "up"))
+    yield (
+        "deconv_then",
+        plan_of(("up", deconv((1, 4), 5, stride=2, padding=(2, 2)), "input"), ("image", ops.Tanh(), "up")),
+    )
 
 
 def _activations(channels):
@@ -141,8 +147,14 @@ def _global():
     mean = ("mean", ops.GlobalMean(), "input")
     yield "add_mean", plan_of(mean, ("image", ops.Add(b=-1.0), "input mean"), input_channels=3)
     yield "multiply_mean_left", plan_of(mean, ("image", ops.Multiply(), "mean input"), input_channels=3)
-    yield "one_number", plan_of(mean, ("one", ops.ChannelMax(), "mean"), ("image", ops.Add(), "one input"), input_channels=3)
-    yield "both_repeated", plan_of(mean, ("one", ops.ChannelMax(), "input"), ("image", ops.Add(), "one mean"), input_channels=3)
+    yield (
+        "one_number",
+        plan_of(mean, ("one", ops.ChannelMax(), "mean"), ("image", ops.Add(), "one input"), input_channels=3),
+    )
+    yield (
+        "both_repeated",
+        plan_of(mean, ("one", ops.ChannelMax(), "input"), ("image", ops.Add(), "one mean"), input_channels=3),
+    )
 
 
 def _bands():
@@ -166,13 +178,16 @@ def _networks():
     yield "attention", attention_plan()
     yield "whole_image", whole_image_plan()
     yield "branches", branches_plan()
-    yield "skip_over_depth", plan_of(
-        ("a", conv((1, 5), pad_mode="edge"), "input"),
-        ("b", conv((5, 5)), "a"),
-        ("c", conv((5, 5), 5, pad_mode="mirror"), "b"),
-        ("sum", ops.Add(), "c a"),
-        ("up", conv((5, 4)), "sum"),
-        ("image", ops.PixelShuffle(scale=2), "up"),
+    yield (
+        "skip_over_depth",
+        plan_of(
+            ("a", conv((1, 5), pad_mode="edge"), "input"),
+            ("b", conv((5, 5)), "a"),
+            ("c", conv((5, 5), 5, pad_mode="mirror"), "b"),
+            ("sum", ops.Add(), "c a"),
+            ("up", conv((5, 4)), "sum"),
+            ("image", ops.PixelShuffle(scale=2), "up"),
+        ),
     )
 
 

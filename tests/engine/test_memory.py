@@ -1,0 +1,142 @@
+"""What the engine allocates is what it printed before, and grows with the width alone; also in fresh processes."""
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import plans
+from tests.conftest import template_matching_model
+from tests.engine.cases import CASES, image_for, tensors_for
+from tests.engine.images import IMAGE_CASES
+from tests.engine.machine import Rows, load, streamed, whole
+from tests.engine.strategies import ISAS, networks, trying
+from thinlens.errors import ShapeError, UnsupportedOpError
+from thinlens.model import ops
+from thinlens.model.file import Model
+from thinlens.runtime.engine import NativePlan
+from thinlens.runtime.library import Request, engine
+from thinlens.runtime.session import Session
+
+pytestmark = pytest.mark.usefixtures("native")
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+HEIGHT, WIDTH = 30, 40
+STREAMS = (
+    "conv_c17",
+    "conv_c64",
+    "conv_stride3_mirror",
+    "deconv_9s4",
+    "skip_over_depth",
+    "bicubic_edge_x3",
+    "bands_3_2",
+)
+ASK_FOR_HEIGHT = ("attention", "branches", "whole_image")
+IMAGES = ("tm_5_2_2_edge_mirrored", "tr_5_4_2_edge_free", "luma_3_uint8", "rgb_3_uint16", "deep_gray")
+
+
+def plan_called(name):
+    """A case's plan, loaded, and an image for it."""
+    if name in IMAGE_CASES:
+        case = IMAGE_CASES[name]
+        return NativePlan(case.compiled()), case.image((HEIGHT, WIDTH))
+    plan = CASES[name]
+    return load(plan, tensors_for(name, plan)), image_for(plan.input_channels, (HEIGHT, WIDTH))
+
+
+def peak_of(work):
+    """Bytes that the engine held at once during some work, beyond what it held before."""
+    gc.collect()
+    before = engine().tl_allocated()
+    engine().tl_allocated_reset()
+    work()
+    assert engine().tl_allocated() == before
+    return engine().tl_allocated_peak() - before
+
+
+@pytest.mark.parametrize("height", [HEIGHT, 0])
+@pytest.mark.parametrize("name", [*STREAMS, *ASK_FOR_HEIGHT, *IMAGES])
+def test_a_session_takes_what_its_schedule_says(name, height):
+    plan, image = plan_called(name)
+    if height == 0 and name in ASK_FOR_HEIGHT:
+        with pytest.raises(ShapeError, match="height must be known"):
+            plan.schedule(Request(WIDTH, 0, 0, 0))
+        return
+
+    def stream():
+        rows = Rows(plan, (height, WIDTH), image.dtype)
+        streamed(rows, image, (1, 3))
+        rows.native.load(rows.native.save())
+
+    assert peak_of(stream) == plan.schedule(Request(WIDTH, height, 0, 0)).buffer_bytes
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", [*STREAMS, *ASK_FOR_HEIGHT, *IMAGES])
+def test_a_run_takes_what_it_says(name, threads):
+    plan, image = plan_called(name)
+    assert peak_of(lambda: whole(plan, image, threads)) == plan.run_bytes(Request(WIDTH, HEIGHT, 0, 0), threads)
+
+
+@trying(60)
+@given(network=networks(whole_image=True), isa=ISAS, threads=st.integers(1, 3))
+def test_random_networks_take_what_they_say(network, isa, threads):
+    image, plan = network.image(), load(network.plan, network.tensors, isa)
+    height, width = network.size
+    request = Request(width, height, 0, 0)
+    assert peak_of(lambda: whole(plan, image, threads)) == plan.run_bytes(request, threads)
+    assert peak_of(lambda: streamed(Rows(plan, network.size), image, (2,))) == plan.schedule(request).buffer_bytes
+
+
+@pytest.mark.parametrize("name", [*STREAMS, *IMAGES])
+def test_buffers_do_not_grow_with_the_height(name):
+    plan, _ = plan_called(name)
+    low, high, higher = (plan.schedule(Request(WIDTH, height, 0, 0)).buffer_bytes for height in (200, 1600, 12_800))
+    assert low == high == higher
+
+
+@pytest.mark.parametrize("name", [*STREAMS, *IMAGES])
+def test_buffers_grow_linearly_with_the_width(name):
+    plan, _ = plan_called(name)
+    narrow, *wider = (plan.schedule(Request(2520 * times, 0, 0, 0)).buffer_bytes for times in (1, 2, 3, 4))
+    step = wider[0] - narrow
+    assert step <= narrow
+    assert wider[1:] == pytest.approx([narrow + 2 * step, narrow + 3 * step], rel=0.01)
+
+
+@pytest.mark.parametrize("op", [ops.GlobalMean(), ops.GlobalStd()])
+@pytest.mark.parametrize("height", [None, 9])
+def test_ops_that_need_the_whole_image_are_named(op, height):
+    plan = plans.plan_of(
+        ("head", plans.conv((1, 2)), "input"),
+        ("glance", op, "head"),
+        ("gated", ops.Multiply(), "head glance"),
+        ("tail", plans.conv((2, 1)), "gated"),
+    )
+    card = msgspec.structs.replace(template_matching_model(1).card, task="denoise")
+    session = Session(Model({"main": plan}, plans.tensors_of(plan), card))
+    kind = op.__struct_config__.tag
+    with pytest.raises(UnsupportedOpError, match=rf"node `glance` \({kind}\) needs the whole image"):
+        session.rows(8, height)
+    schedule = load(plan, plans.tensors_of(plan)).schedule(Request(8, 9, 0, 0))
+    assert (schedule.whole_image_node, schedule.halo_above, schedule.halo_below) == (2, -1, -1)
+
+
+def measured(*arguments):
+    """What the benchmark measures in a fresh process."""
+    command = [sys.executable, str(BENCHMARK), "--one", *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_a_fresh_process_takes_as_much_for_eight_times_the_height():
+    bare = measured("bare")["peak_bytes"]
+    low, high = (measured("stream", 1920, height) for height in (200, 1600))
+    assert low["buffer_bytes"] == high["buffer_bytes"]
+    assert high["peak_bytes"] == pytest.approx(low["peak_bytes"], rel=0.05)
+    assert max(low["peak_bytes"], high["peak_bytes"]) - bare <= 100e6
