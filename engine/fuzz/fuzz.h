@@ -14,7 +14,8 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
 namespace fuzz {
 
-constexpr int64_t MOST_BYTES = 64 << 20;  // sessions and results that are larger are left alone
+constexpr int64_t MOST_BYTES = 64 << 20;   // sessions that are larger are left alone
+constexpr int64_t MOST_PIXELS = 1 << 21;  // bytes of a result, and of an image: more work is not looked at
 
 using Plan = std::unique_ptr<tl_plan, void (*)(tl_plan *)>;
 using Session = std::unique_ptr<tl_session, void (*)(tl_session *)>;
@@ -97,7 +98,7 @@ struct Stream {
 private:
     uint8_t *room(int64_t rows) {
         const size_t old = out.size();
-        if (rows > MOST_BYTES / out_row || int64_t(old) + rows * out_row > MOST_BYTES) good = false;
+        if (rows > MOST_PIXELS / out_row || int64_t(old) + rows * out_row > MOST_PIXELS) good = false;
         if (!good) return nullptr;
         out.resize(old + size_t(rows * out_row) + 1);  // one more, so that there is always somewhere to point
         out.pop_back();

@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!plan) return 0;
     const int64_t width = 1 + data[0] % 70, height = 1 + data[1] % 16, before = data[2] % (height + 1);
     const fuzz::Raw raw(data + at, width);
-    if (raw.in_row > (fuzz::MOST_BYTES >> 8)) return 0;
+    if (raw.in_row * height > fuzz::MOST_PIXELS) return 0;
     const fuzz::Bytes image = fuzz::pixels(data, size, raw.in_row * height);
     for (int64_t told : {height, int64_t(0)}) {
         const tl_request request{width, told, 0, 0};
