@@ -350,6 +350,7 @@ void pack_transposed(Op &op) {
 void count_packed(Plan &plan, const Op &op) {
     if (op.kind == CONV2D) plan.packed += op.tensors[0].count * (op.kh == 3 ? 2 : 1);
     if (op.kind == EDGE_SR) plan.packed += op.tensors[0].count * 2;
+    plan.packed += int64_t(op.channels.size()) * 64;  // a gather copies its list: a few million entries in all are plenty
     if (op.kind == CONV_TRANSPOSE2D) {
         plan.packed += op.tensors[0].count;
         plan.phases += op.stride * op.stride;
