@@ -25,7 +25,8 @@ MAGIC = b"TLVECTR1"
 FIXED = struct.Struct("<6qIdQ")
 SOME_SIZES = (SIZES[0], SIZES[1], SIZES[2], SIZES[4], SIZES[6], SIZES[9])
 CORPUS_BYTES = 1200  # plans that are larger teach a fuzzer nothing more
-# Before a plan (engine/fuzz/state_fuzzer.cpp): width and height less one, rows pushed, number of changes; place, mask, part.
+# Before a plan (engine/fuzz/state_fuzzer.cpp): width and height less one, rows pushed, number of changes; place, mask,
+# part.
 CHANGES = (
     b"\x08\x06\x03\x00",
     b"\x40\x0b\x05\x02\x00\x30\x01\x01\x00\x07\xff\x00",
