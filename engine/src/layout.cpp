@@ -291,8 +291,8 @@ int64_t settled(const Plan &plan) {
     const int64_t turn = period(plan);
     for (const Op &op : plan.ops) reach += op.kh + 2 * op.group() + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
     const int64_t rows = round_up(2 * reach * std::min<int64_t>(turn, 64) + 2 * turn, turn);
-    const double steps = double(rows) * double(turn) * double(plan.ops.size());  // that sizing the rings would take
-    return turn > 256 || steps > (1 << 22) ? 0 : rows;
+    const double steps = double(rows) * double(plan.ops.size());  // that sizing the rings would take
+    return turn > 256 || steps > (1 << 23) ? 0 : rows;
 }
 
 void halo(const Plan &plan, const tl_request &request, const Layout &layout, int64_t &above, int64_t &below) {

@@ -110,3 +110,16 @@ def test_rows_of_a_run_lie_in_the_result(first, stop):
     )
     assert status == library.BAD_ARGUMENT
     assert "accepted: rows of the result, 8" in library.last_message()
+
+
+@pytest.mark.parametrize(("rows", "warm_up"), [(16, 4), (64, 1), (200, 0)])
+def test_high_bands_stream_without_a_height(rows, warm_up):
+    chain = Chain()
+    bands = chain.add(Kind.BANDS, rows, warm_up)
+    conv = chain.add(
+        Kind.CONV2D, 1, 1, 3, 3, 1, 1, 1, 2, 1, 0, 0, 0.0, tensors=[np.ones(9, np.float32)], inputs=[bands]
+    )
+    chain.add(Kind.UNBANDS, rows, warm_up, 1, inputs=[conv, 1])
+    plan = chain.load()
+    schedules = [plan.schedule(Request(7, height, 0, 0)) for height in (0, 30 * rows)]
+    assert schedules[0].buffer_bytes == schedules[1].buffer_bytes
