@@ -214,14 +214,14 @@ void make_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t first, 
 
 // ---- taps -------------------------------------------------------------------------------------------------------------------
 
-constexpr int TILE = EDGE_SR_TILE, VECTORS = TILE / V::N;
+constexpr int TILE = EDGE_SR_TILE, VECTORS = TILE / V::N, STRIDE = EDGE_SR_STRIDE;
 
 template <class A>
 void make_taps(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *taps) {
     for (int v = 0; v < plan.visits; ++v) {
         const EdgeSrTap visit = plan.visit_list[v];
         const typename A::Sum *left = rows[visit.row] + x - visit.dx, *right = rows[visit.row] + x + visit.dx;
-        typename A::Sum *even = taps + visit.even * TILE, *odd = taps + visit.odd * TILE;
+        typename A::Sum *even = taps + visit.even * STRIDE, *odd = taps + visit.odd * STRIDE;
         if (!plan.folded || visit.dx == 0) {
             for (int i = 0; i < VECTORS; ++i) V::store(even + i * V::N, A::load(right + i * V::N));
             continue;
@@ -236,25 +236,41 @@ void make_taps(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64
 
 // ---- sums -------------------------------------------------------------------------------------------------------------------
 
-// ROWS sums for a tile: sums[r] (+)= sum over t of weights[t][r] taps[t].
-template <class A, int ROWS>
+// ROWS sums for a tile: sums[r] (+)= sum over t of weights[t][r] taps[t]. COUNT: of taps, if it is known (such short loops end
+// too soon to be predicted); 0: `count`.
+template <class A, int ROWS, int COUNT>
 void sum_rows(const typename A::Sum *taps, int count, const typename A::Sum *weights, bool accumulate, typename A::Sum *sums) {
     using Vector = typename A::Vector;
     for (int x = 0; x < TILE; x += V::BLOCK * V::N) {
         Vector sum[ROWS][V::BLOCK];
         for (int r = 0; r < ROWS; ++r)
-            for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = accumulate ? V::load(sums + r * TILE + x + v * V::N) : A::zero();
-        const typename A::Sum *tap = taps + x, *weight = weights;
-        for (int t = 0; t < count; ++t, tap += TILE, weight += ROWS) {
+            for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = accumulate ? V::load(sums + r * STRIDE + x + v * V::N) : A::zero();
+        auto add = [&](int t) INLINED {
             Vector value[V::BLOCK];
-            for (int v = 0; v < V::BLOCK; ++v) value[v] = V::load(tap + v * V::N);
+            for (int v = 0; v < V::BLOCK; ++v) value[v] = V::load(taps + t * STRIDE + x + v * V::N);
             for (int r = 0; r < ROWS; ++r) {
-                const Vector w = V::set(weight[r]);
+                const Vector w = V::set(weights[t * ROWS + r]);
                 for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = A::step(sum[r][v], value[v], w);
             }
-        }
+        };
+        if (COUNT > 0)
+            repeat<COUNT>(add);
+        else
+            for (int t = 0; t < count; ++t) add(t);
         for (int r = 0; r < ROWS; ++r)
-            for (int v = 0; v < V::BLOCK; ++v) V::store(sums + r * TILE + x + v * V::N, sum[r][v]);
+            for (int v = 0; v < V::BLOCK; ++v) V::store(sums + r * STRIDE + x + v * V::N, sum[r][v]);
+    }
+}
+
+template <class A>
+void sum_block(const typename A::Sum *taps, int count, const typename A::Sum *weights, bool accumulate, typename A::Sum *sums) {
+    switch (count) {  // of folded filters of 3, 5, 7
+        case 4: return sum_rows<A, EDGE_SR_BLOCK, 4>(taps, count, weights, accumulate, sums);
+        case 6: return sum_rows<A, EDGE_SR_BLOCK, 6>(taps, count, weights, accumulate, sums);
+        case 9: return sum_rows<A, EDGE_SR_BLOCK, 9>(taps, count, weights, accumulate, sums);
+        case 12: return sum_rows<A, EDGE_SR_BLOCK, 12>(taps, count, weights, accumulate, sums);
+        case 16: return sum_rows<A, EDGE_SR_BLOCK, 16>(taps, count, weights, accumulate, sums);
+        default: return sum_rows<A, EDGE_SR_BLOCK, 0>(taps, count, weights, accumulate, sums);
     }
 }
 
@@ -262,18 +278,18 @@ template <class A>
 void run_job(const EdgeSrJob &job, const typename A::Sum *taps, typename A::Sum *sums) {
     using Sum = typename A::Sum;
     const Sum *weights = static_cast<const Sum *>(job.weights);
-    taps += size_t(job.first_tap) * TILE;
-    sums += size_t(job.first_row) * TILE;
+    taps += size_t(job.first_tap) * STRIDE;
+    sums += size_t(job.first_row) * STRIDE;
     for (int row = 0; row < job.rows; row += EDGE_SR_BLOCK) {
         const bool accumulate = job.accumulate != 0;
         switch (job.rows - row) {
-            case 1: sum_rows<A, 1>(taps, job.taps, weights, accumulate, sums); break;
-            case 2: sum_rows<A, 2>(taps, job.taps, weights, accumulate, sums); break;
-            case 3: sum_rows<A, 3>(taps, job.taps, weights, accumulate, sums); break;
-            default: sum_rows<A, 4>(taps, job.taps, weights, accumulate, sums); break;
+            case 1: sum_rows<A, 1, 0>(taps, job.taps, weights, accumulate, sums); break;
+            case 2: sum_rows<A, 2, 0>(taps, job.taps, weights, accumulate, sums); break;
+            case 3: sum_rows<A, 3, 0>(taps, job.taps, weights, accumulate, sums); break;
+            default: sum_block<A>(taps, job.taps, weights, accumulate, sums); break;
         }
         weights += size_t(EDGE_SR_BLOCK) * job.taps;
-        sums += EDGE_SR_BLOCK * TILE;
+        sums += EDGE_SR_BLOCK * STRIDE;
     }
 }
 
@@ -300,20 +316,19 @@ void combine(Vector *phase) {
 // Group g's values in the phases of an orbit.
 template <class A, int MEMBERS>
 void phases_of(const EdgeSrOrbit &orbit, int g, const typename A::Sum *sums, typename A::Vector *phase) {
-    for (int a = 0; a < MEMBERS; ++a) phase[a] = V::load(sums + (orbit.rows[a] + g) * TILE);
+    for (int a = 0; a < MEMBERS; ++a) phase[a] = V::load(sums + (orbit.rows[a] + g) * STRIDE);
     combine<MEMBERS>(phase);
 }
 
-// 2^x for x in -126..126 (clamped): relative error below 3e-6.
+// 2^x for x in -125..126: relative error below 3e-6.
 V::F power_of_two(V::F x) {
-    const V::F magic = V::set(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest integer, which the low bits then hold
-    const V::F rounded = V::add(x, magic), rest = V::sub(x, V::sub(rounded, magic));
+    const V::F rest = V::rest(x);  // from the nearest integer
     V::F p = V::set(0.009570102207362652f);
     p = V::fma(p, rest, V::set(0.05591786280274391f));
     p = V::fma(p, rest, V::set(0.240247443318367f));
     p = V::fma(p, rest, V::set(0.6931217908859253f));
     p = V::fma(p, rest, V::set(0.9999992847442627f));
-    return V::from_bits(V::add(V::bits(p), V::exponent(V::bits(rounded))));
+    return V::scale(p, V::sub(x, rest));
 }
 
 // 1 / x for x in 1..2^124, to the last bit or two; a few multiplications, unlike a division.
@@ -348,7 +363,7 @@ void bounded_softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const flo
         phases_of<Floats, MEMBERS>(orbit, c, sums, value);
         phases_of<Floats, MEMBERS>(orbit, others + c, sums, logit);
         for (int p = 0; p < MEMBERS; ++p) {
-            const V::F e = power_of_two(V::min(V::max(logit[p], V::set(-126.0f)), V::set(119.0f)));
+            const V::F e = power_of_two(V::min(V::max(logit[p], V::set(-125.0f)), V::set(119.0f)));
             total[p] = V::add(total[p], e);
             weighted[p] = V::fma(value[p], e, weighted[p]);
         }
@@ -378,7 +393,7 @@ void softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const float *sums
         V::F value[MEMBERS];
         phases_of<Floats, MEMBERS>(orbit, c, sums, value);
         for (int p = 0; p < MEMBERS; ++p) {
-            const V::F e = power_of_two(V::max(V::sub(logits[c][p], most[p]), V::set(-126.0f)));
+            const V::F e = power_of_two(V::max(V::sub(logits[c][p], most[p]), V::set(-125.0f)));
             total[p] = V::add(total[p], e);
             weighted[p] = V::fma(value[p], e, weighted[p]);
         }
@@ -428,18 +443,26 @@ void run_batch(const EdgeSrPlan &plan, const EdgeSrBatch &batch, const typename 
 
 // ---- fused ------------------------------------------------------------------------------------------------------------------
 
-constexpr int members_of(int mirror) { return mirror == EDGE_SR_BOTH ? 4 : mirror == EDGE_SR_ALONE ? 1 : 2; }
+constexpr int members_of(int mirror) { return mirror >= EDGE_SR_BOTH ? 4 : mirror == EDGE_SR_ALONE ? 1 : 2; }
 
 // Which of an orbit's sums the taps even or odd in y and x go to.
 constexpr int sum_at(int mirror, int odd_y, int odd_x) {
     return mirror == EDGE_SR_BOTH ? 2 * odd_y + odd_x : mirror == EDGE_SR_ROWS ? odd_y : mirror == EDGE_SR_COLUMNS ? odd_x : 0;
 }
 
-// How many rows of taps are even, and how many there are.
+// Rows of taps: even ones, all of a folded filter, all of a plain one.
 template <class A>
 constexpr int even_rows(int h) { return sizeof(typename A::Line) == 2 ? (h + 2) / 2 : h + 1; }
 template <class A>
-constexpr int all_rows(int h) { return even_rows<A>(h) + (sizeof(typename A::Line) == 2 ? (h + 1) / 2 : h); }
+constexpr int folded_rows(int h) { return even_rows<A>(h) + (sizeof(typename A::Line) == 2 ? (h + 1) / 2 : h); }
+template <class A>
+constexpr int plain_rows(int kernel) { return sizeof(typename A::Line) == 2 ? (kernel + 1) / 2 : kernel; }
+
+// Weights of one group.
+template <class A>
+constexpr int weights_of(int mirror, int kernel) {
+    return mirror == EDGE_SR_FREE ? plain_rows<A>(kernel) * kernel * 4 : folded_rows<A>(kernel / 2) * kernel;
+}
 
 // Sums of COUNT candidates in VECTORS vectors at column x.
 template <class A, int K, int MIRROR, int COUNT, int VECTORS>
@@ -454,9 +477,22 @@ INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const type
         });
         weights += COUNT;
     };
-    repeat<all_rows<A>(H)>([&](auto r) INLINED {
-        const int odd_y = r >= even_rows<A>(H);
-        const typename A::Sum *row = rows[r] + x;
+    // Rows in loops: compilers take minutes for all of it unrolled.
+    if (MIRROR == EDGE_SR_FREE) {
+        for (int r = 0; r < plain_rows<A>(K); ++r) {
+            const typename A::Sum *row = rows[r] + x - H;
+            repeat<K>([&](auto column) INLINED {
+                Vector value[VECTORS];
+                repeat<VECTORS>([&](auto v) INLINED {
+                    value[v] = A::load(row + v * V::N + column);
+                    V::keep(value[v]);
+                });
+                repeat<members_of(MIRROR)>([&](auto phase) INLINED { add(phase, value); });
+            });
+        }
+        return;
+    }
+    auto visit = [&](const typename A::Sum *row, auto odd_y) INLINED {
         repeat<H + 1>([&](auto dx) INLINED {
             Vector even[VECTORS], odd[VECTORS];
             repeat<VECTORS>([&](auto v) INLINED {
@@ -471,7 +507,14 @@ INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const type
             add(sum_at(MIRROR, odd_y, 0), even);
             if (dx > 0) add(sum_at(MIRROR, odd_y, 1), odd);
         });
-    });
+    };
+    for (int r = 0; r < even_rows<A>(H); ++r) visit(rows[r] + x, Constant<0>());
+    for (int r = even_rows<A>(H); r < folded_rows<A>(H); ++r) visit(rows[r] + x, Constant<1>());
+}
+
+template <int MIRROR, class Vector>
+INLINE void combine_mirrored(Vector *phase) {
+    if (MIRROR != EDGE_SR_FREE) combine<members_of(MIRROR)>(phase);
 }
 
 // Makes best the largest of COUNT candidates (and of itself, unless FIRST). start: what sums begin with.
@@ -482,18 +525,43 @@ INLINE void fused_block(const typename A::Sum *const *rows, int64_t x, const typ
     constexpr int M = members_of(MIRROR);
     Vector sums[COUNT][M][VECTORS];
     repeat<COUNT>([&](auto c) INLINED {
-        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 ? start : A::zero(); }); });
+        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 || MIRROR == EDGE_SR_FREE ? start : A::zero(); }); });
     });
     fused_sums<A, K, MIRROR, COUNT, VECTORS>(rows, x, weights, sums);
     repeat<COUNT>([&](auto c) INLINED {
         repeat<VECTORS>([&](auto v) INLINED {
             Vector phase[M];
             repeat<M>([&](auto a) INLINED { phase[a] = sums[c][a][v]; });
-            combine<M>(phase);
+            combine_mirrored<MIRROR>(phase);
             repeat<M>([&](auto a) INLINED { best[v][a] = FIRST && c == 0 ? phase[a] : V::max(best[v][a], phase[a]); });
         });
     });
 }
+
+// Softmax of two: the second candidate's value, and the difference to the first weighted by a sigmoid.
+template <int K, int MIRROR, int VECTORS>
+INLINE void fused_sigmoid(const float *const *rows, int64_t x, const float *weights, V::F (*result)[members_of(MIRROR)]) {
+    constexpr int M = members_of(MIRROR);
+    V::F sums[3][M][VECTORS];  // the second value, the difference, its logit
+    repeat<3>([&](auto g) INLINED {
+        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[g][a][v] = V::set(0.0f); }); });
+    });
+    fused_sums<Floats, K, MIRROR, 3, VECTORS>(rows, x, weights, sums);
+    repeat<VECTORS>([&](auto v) INLINED {
+        V::F group[3][M];
+        repeat<3>([&](auto g) INLINED {
+            repeat<M>([&](auto a) INLINED { group[g][a] = sums[g][a][v]; });
+            combine_mirrored<MIRROR>(group[g]);
+        });
+        repeat<M>([&](auto a) INLINED {
+            const V::F e = power_of_two(V::min(V::max(group[2][a], V::set(-125.0f)), V::set(119.0f)));
+            const V::F weight = V::mul(e, reciprocal(V::add(e, V::set(1.0f))));
+            result[v][a] = V::fma(group[1][a], weight, group[0][a]);
+        });
+    });
+}
+template <int K, int MIRROR, int VECTORS>
+INLINE void fused_sigmoid(const int32_t *const *, int64_t, const int32_t *, V::I (*)[members_of(MIRROR)]) {}  // never
 
 // Keeps the compiler from making the taps once for all candidates: it would keep them on the stack, at twice the cost.
 INLINE void forget_taps() {
@@ -502,27 +570,29 @@ INLINE void forget_taps() {
 #endif
 }
 
-// An orbit's phases at columns x to x + 2 N. GROUPS: how many candidates; 0: any number.
+constexpr int ANY = 0, SIGMOID = -1;  // instead of a number of groups
+
+// An orbit's phases at columns x to x + 2 N. GROUPS: how many candidates, ANY number of them, or SIGMOID.
 template <class A, int K, int MIRROR, int GROUPS>
 INLINE void fused_pair(int groups, const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
                        typename A::Vector start, typename A::Vector (&best)[2][members_of(MIRROR)]) {
-    constexpr int H = K / 2, TAPS = all_rows<A>(H) * (2 * H + 1), BLOCK = EDGE_SR_FUSED, STEP = V::VECTORS;
+    constexpr int BLOCK = EDGE_SR_FUSED, STEP = V::VECTORS, WEIGHTS = BLOCK * weights_of<A>(MIRROR, K);
     repeat<2 / STEP>([&](auto part) INLINED {
         const int64_t at = x + part * STEP * V::N;
         typename A::Vector(*const largest)[members_of(MIRROR)] = best + part * STEP;
-        const typename A::Sum *w = weights;
-        if (GROUPS == 1 || (GROUPS == 0 && groups == 1))
-            fused_block<A, K, MIRROR, 1, STEP, true>(rows, at, w, start, largest);
-        else
-            fused_block<A, K, MIRROR, BLOCK, STEP, true>(rows, at, w, start, largest);
-        if (GROUPS == 0) {
-            int c = BLOCK;
-            for (w += BLOCK * TAPS; c + BLOCK <= groups; c += BLOCK, w += BLOCK * TAPS) {
-                forget_taps();
-                fused_block<A, K, MIRROR, BLOCK, STEP, false>(rows, at, w, start, largest);
-            }
-            if (c < groups) fused_block<A, K, MIRROR, 1, STEP, false>(rows, at, w, start, largest);
+        if (GROUPS == SIGMOID)
+            return fused_sigmoid<K, MIRROR, STEP>(rows, at, weights, largest);
+        if (GROUPS == 1 || (GROUPS == ANY && groups == 1))
+            return fused_block<A, K, MIRROR, 1, STEP, true>(rows, at, weights, start, largest);
+        fused_block<A, K, MIRROR, BLOCK, STEP, true>(rows, at, weights, start, largest);
+        if (GROUPS != ANY) return;
+        const typename A::Sum *w = weights + WEIGHTS;
+        int c = BLOCK;
+        for (; c + BLOCK <= groups; c += BLOCK, w += WEIGHTS) {
+            forget_taps();
+            fused_block<A, K, MIRROR, BLOCK, STEP, false>(rows, at, w, start, largest);
         }
+        if (c < groups) fused_block<A, K, MIRROR, 1, STEP, false>(rows, at, w, start, largest);
     });
 }
 
@@ -538,26 +608,27 @@ void fused_orbit(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typenam
     }
 }
 
-template <class A, int K, int GROUPS>
+template <class A, int K, int FEW>
 void fused_tile(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
     for (int o = 0; o < plan.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         switch (orbit.mirror) {
-            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH, GROUPS>(plan, orbit, rows, x, pixels); break;
-            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS, 0>(plan, orbit, rows, x, pixels); break;
-            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS, 0>(plan, orbit, rows, x, pixels); break;
-            default: fused_orbit<A, K, EDGE_SR_ALONE, 0>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_FREE: fused_orbit<A, K, EDGE_SR_FREE, FEW>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH, FEW>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS, FEW>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS, FEW>(plan, orbit, rows, x, pixels); break;
+            default: fused_orbit<A, K, EDGE_SR_ALONE, FEW>(plan, orbit, rows, x, pixels); break;
         }
     }
 }
 
 // Bytes at twice the size, straight from the registers: columns [x, stop), a multiple of 2 N.
-template <class A, int K, int GROUPS>
+template <class A, int K, int MIRROR, int GROUPS>
 void fused_bytes(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(plan.orbit_list[0].weights);
     for (; x < stop; x += 2 * V::N, upper += 4 * V::N, lower += 4 * V::N) {
         typename A::Vector best[2][4];
-        fused_pair<A, K, EDGE_SR_BOTH, GROUPS>(plan.groups, rows, x, weights, A::rounding(), best);
+        fused_pair<A, K, MIRROR, GROUPS>(plan.groups, rows, x, weights, A::rounding(), best);
         V::weave2(upper, A::level(best[0][0]), A::level(best[0][1]), A::level(best[1][0]), A::level(best[1][1]));
         V::weave2(lower, A::level(best[0][2]), A::level(best[0][3]), A::level(best[1][2]), A::level(best[1][3]));
     }
@@ -625,12 +696,16 @@ void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, i
     int64_t x = first;
     if (raw && plan.scale == 2) {  // but for the last columns, if they do not fill vectors
         const int64_t whole = (stop < width ? stop : width) / (2 * V::N) * (2 * V::N);
-        fused_bytes<A, K, GROUPS>(plan, rows, x, whole, static_cast<uint8_t *>(out[0]) + 2 * x, static_cast<uint8_t *>(out[1]) + 2 * x);
+        uint8_t *const upper = static_cast<uint8_t *>(out[0]) + 2 * x, *const lower = static_cast<uint8_t *>(out[1]) + 2 * x;
+        if (plan.folded)
+            fused_bytes<A, K, EDGE_SR_BOTH, GROUPS>(plan, rows, x, whole, upper, lower);
+        else
+            fused_bytes<A, K, EDGE_SR_FREE, GROUPS>(plan, rows, x, whole, upper, lower);
         x = whole;
         if (x >= width) return;
     }
     for (; x < stop; x += TILE) {
-        fused_tile<A, K, GROUPS>(plan, rows, x, pixels);
+        fused_tile<A, K, GROUPS == SIGMOID ? SIGMOID : ANY>(plan, rows, x, pixels);
         write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
     }
 }
@@ -638,9 +713,11 @@ void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, i
 template <class A, int K>
 void produce_fused_any(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width,
                        void *const *out, bool raw, char *scratch) {
+    if (plan.competition == EDGE_SR_BOUNDED)
+        return produce_fused<A, K, SIGMOID>(plan, rows, first, stop, width, out, raw, scratch);
     if (plan.groups == 1) return produce_fused<A, K, 1>(plan, rows, first, stop, width, out, raw, scratch);
     if (plan.groups == 2) return produce_fused<A, K, 2>(plan, rows, first, stop, width, out, raw, scratch);
-    return produce_fused<A, K, 0>(plan, rows, first, stop, width, out, raw, scratch);
+    return produce_fused<A, K, ANY>(plan, rows, first, stop, width, out, raw, scratch);
 }
 
 template <class A>

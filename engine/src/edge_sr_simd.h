@@ -55,7 +55,8 @@ struct V {
     static I add(I a, I b) { return _mm512_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm512_max_epi32(a, b); }
-    static I exponent(I a) { return _mm512_slli_epi32(a, 23); }
+    static F rest(F a) { return _mm512_reduce_ps(a, 0); }        // a minus the nearest (even) integer
+    static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }  // p 2^n for integers n; p and the result in the normal range
     static F from_bits(I a) { return _mm512_castsi512_ps(a); }
     static I bits(F a) { return _mm512_castps_si512(a); }
     static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
@@ -135,7 +136,8 @@ struct V {
     static I add(I a, I b) { return _mm256_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm256_max_epi32(a, b); }
-    static I exponent(I a) { return _mm256_slli_epi32(a, 23); }
+    static F rest(F a) { return _mm256_sub_ps(a, _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), _mm256_slli_epi32(to_int(n), 23))); }
     static F from_bits(I a) { return _mm256_castsi256_ps(a); }
     static I bits(F a) { return _mm256_castps_si256(a); }
     static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
@@ -207,7 +209,8 @@ struct V {
     static I add(I a, I b) { return vaddq_s32(a, b); }
     static I sub(I a, I b) { return vsubq_s32(a, b); }
     static I max(I a, I b) { return vmaxq_s32(a, b); }
-    static I exponent(I a) { return vshlq_n_s32(a, 23); }
+    static F rest(F a) { return vsubq_f32(a, vrndnq_f32(a)); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), vshlq_n_s32(to_int(n), 23))); }
     static F from_bits(I a) { return vreinterpretq_f32_s32(a); }
     static I bits(F a) { return vreinterpretq_s32_f32(a); }
     static F to_float(I a) { return vcvtq_f32_s32(a); }
@@ -273,7 +276,8 @@ struct V {
     static I add(I a, I b) { return I(uint32_t(a) + uint32_t(b)); }
     static I sub(I a, I b) { return I(uint32_t(a) - uint32_t(b)); }
     static I max(I a, I b) { return a > b ? a : b; }
-    static I exponent(I a) { return I(uint32_t(a) << 23); }
+    static F rest(F a) { return a - std::nearbyint(a); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), I(uint32_t(I(n)) << 23))); }
     static F from_bits(I a) {
         F r;
         std::memcpy(&r, &a, sizeof r);
