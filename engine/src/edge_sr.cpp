@@ -271,7 +271,7 @@ public:
         plan.integer = levels_in && bytes_out && fits_integers();
         if (!plan.integer) make_taps(false);
         const bool few = plan.competition <= EDGE_SR_LARGEST || (plan.competition == EDGE_SR_BOUNDED && spec.candidates == 2);
-        plan.fused = few && (plan.folded || spec.scale == 2) && spec.kernel >= 3 && spec.kernel <= 7;
+        plan.fused = few && (plan.folded || spec.scale == 2);
     }
 
     std::shared_ptr<Storage> build() {

@@ -79,8 +79,8 @@ struct EdgeSrBatch {
 struct EdgeSrPlan {
     int32_t competition, kernel, candidates, groups, scale, pad_mode;
     int32_t folded, integer;  // integer: pixels are gray levels, sums are exact integers with 16 fraction bits
-    int32_t fused;            // sums are made in registers, straight from the rows: kernel 3, 5 or 7, folded or scale 2, and few groups
-                              // that compete: linear, largest, or a bounded softmax of two
+    int32_t fused;            // sums are made in registers, straight from the rows: folded or scale 2; linear, largest, or a bounded
+                              // softmax of two
     int32_t line_shift;       // integer: lines hold gray levels times 2^line_shift
     int32_t rows, taps, visits, orbits, batches;
     const EdgeSrRow *row_list;

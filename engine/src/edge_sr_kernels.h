@@ -139,6 +139,8 @@ struct Floats {
     using Sum = float;  // also of rows and taps
     using Vector = V::F;
     static Vector zero() { return V::set(0.0f); }
+    static Vector lowest() { return V::set(-INFINITY); }
+    static constexpr bool HAS_SOFTMAX = true;
     static Vector load(const float *p) { return V::load(p); }
     static Vector plus(const Vector &a, const Vector &b) { return V::add(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::sub(a, b); }
@@ -152,6 +154,8 @@ struct Integers {
     using Sum = int32_t;
     using Vector = V::I;
     static Vector zero() { return V::set(0); }
+    static Vector lowest() { return V::set(INT32_MIN); }
+    static constexpr bool HAS_SOFTMAX = false;
     static Vector load(const int32_t *p) { return V::load_pairs(p); }
     static Vector plus(const Vector &a, const Vector &b) { return V::add_pairs(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::subtract_pairs(a, b); }
@@ -450,108 +454,118 @@ constexpr int sum_at(int mirror, int odd_y, int odd_x) {
     return mirror == EDGE_SR_BOTH ? 2 * odd_y + odd_x : mirror == EDGE_SR_ROWS ? odd_y : mirror == EDGE_SR_COLUMNS ? odd_x : 0;
 }
 
-// Rows of taps: even ones, all of a folded filter, all of a plain one.
-template <class A>
-constexpr int even_rows(int h) { return sizeof(typename A::Line) == 2 ? (h + 2) / 2 : h + 1; }
-template <class A>
-constexpr int folded_rows(int h) { return even_rows<A>(h) + (sizeof(typename A::Line) == 2 ? (h + 1) / 2 : h); }
-template <class A>
-constexpr int plain_rows(int kernel) { return sizeof(typename A::Line) == 2 ? (kernel + 1) / 2 : kernel; }
+template <class Sum>
+struct FusedInput {
+    const Sum *const *rows;  // of taps, even ones first
+    int even_rows, all_rows, half;
+    int groups;
+    int span;  // weights of a block of EDGE_SR_FUSED groups
+};
 
-// Weights of one group.
-template <class A>
-constexpr int weights_of(int mirror, int kernel) {
-    return mirror == EDGE_SR_FREE ? plain_rows<A>(kernel) * kernel * 4 : folded_rows<A>(kernel / 2) * kernel;
+template <class Sum>
+FusedInput<Sum> fused_input(const EdgeSrPlan &plan, const Sum *const *rows) {
+    const int kernel = plan.kernel, half = kernel / 2, group = plan.rows * kernel * (plan.folded ? 1 : 4);
+    const int even_rows = plan.integer ? (half + 2) / 2 : half + 1;
+    return {rows, plan.folded ? even_rows : plan.rows, plan.rows, half, plan.groups, EDGE_SR_FUSED * group};
 }
 
-// Sums of COUNT candidates in VECTORS vectors at column x.
-template <class A, int K, int MIRROR, int COUNT, int VECTORS>
-INLINE void fused_sums(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
+// Sums of COUNT candidates in VECTORS vectors at column x. STEP: from the weights of one tap to the next one's; candidates beyond
+// STEP are in the next block. Only what must be in registers is unrolled: compilers take minutes for all of it.
+template <class A, int MIRROR, int COUNT, int VECTORS, int STEP>
+INLINE void fused_sums(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights,
                        typename A::Vector (&sums)[COUNT][members_of(MIRROR)][VECTORS]) {
+    using Sum = typename A::Sum;
     using Vector = typename A::Vector;
-    constexpr int H = K / 2;
-    auto add = [&](int target, const Vector *value) INLINED {
+    const Sum *next = weights + in.span;
+    auto add = [&](auto target, const Vector *value) INLINED {
         repeat<COUNT>([&](auto c) INLINED {
-            const Vector w = V::set(weights[c]);
+            const Vector w = V::set(c < STEP ? weights[c] : next[c - STEP]);
             repeat<VECTORS>([&](auto v) INLINED { sums[c][target][v] = A::step(sums[c][target][v], value[v], w); });
         });
-        weights += COUNT;
+        weights += STEP, next += STEP;
     };
-    // Rows in loops: compilers take minutes for all of it unrolled.
-    if (MIRROR == EDGE_SR_FREE) {
-        for (int r = 0; r < plain_rows<A>(K); ++r) {
-            const typename A::Sum *row = rows[r] + x - H;
-            repeat<K>([&](auto column) INLINED {
-                Vector value[VECTORS];
-                repeat<VECTORS>([&](auto v) INLINED {
-                    value[v] = A::load(row + v * V::N + column);
-                    V::keep(value[v]);
-                });
-                repeat<members_of(MIRROR)>([&](auto phase) INLINED { add(phase, value); });
-            });
+    auto visit_free = [&](const Sum *row) INLINED {
+        for (int column = -in.half; column <= in.half; ++column) {
+            Vector value[VECTORS];
+            repeat<VECTORS>([&](auto v) INLINED { value[v] = A::load(row + v * V::N + column), V::keep(value[v]); });
+            repeat<members_of(MIRROR)>([&](auto phase) INLINED { add(phase, value); });
         }
-        return;
-    }
-    auto visit = [&](const typename A::Sum *row, auto odd_y) INLINED {
-        repeat<H + 1>([&](auto dx) INLINED {
-            Vector even[VECTORS], odd[VECTORS];
-            repeat<VECTORS>([&](auto v) INLINED {
-                even[v] = A::load(row + v * V::N + dx);
-                if (dx > 0) {
-                    Vector left = A::load(row + v * V::N - dx), right = even[v];
-                    V::keep(left), V::keep(right);
-                    odd[v] = A::minus(right, left);
-                    even[v] = A::plus(right, left);
-                }
-            });
-            add(sum_at(MIRROR, odd_y, 0), even);
-            if (dx > 0) add(sum_at(MIRROR, odd_y, 1), odd);
-        });
     };
-    for (int r = 0; r < even_rows<A>(H); ++r) visit(rows[r] + x, Constant<0>());
-    for (int r = even_rows<A>(H); r < folded_rows<A>(H); ++r) visit(rows[r] + x, Constant<1>());
+    auto visit = [&](const Sum *row, auto even_sum, auto odd_sum) INLINED {
+        Vector even[VECTORS], odd[VECTORS];
+        repeat<VECTORS>([&](auto v) INLINED { even[v] = A::load(row + v * V::N); });
+        add(even_sum, even);
+        for (int dx = 1; dx <= in.half; ++dx) {
+            repeat<VECTORS>([&](auto v) INLINED {
+                Vector left = A::load(row + v * V::N - dx), right = A::load(row + v * V::N + dx);
+                V::keep(left), V::keep(right);
+                even[v] = A::plus(right, left), odd[v] = A::minus(right, left);
+            });
+            add(even_sum, even);
+            add(odd_sum, odd);
+        }
+    };
+    if constexpr (MIRROR == EDGE_SR_FREE) {
+        for (int r = 0; r < in.all_rows; ++r) visit_free(in.rows[r] + x);
+    } else {
+        for (int r = 0; r < in.even_rows; ++r)
+            visit(in.rows[r] + x, Constant<sum_at(MIRROR, 0, 0)>(), Constant<sum_at(MIRROR, 0, 1)>());
+        for (int r = in.even_rows; r < in.all_rows; ++r)
+            visit(in.rows[r] + x, Constant<sum_at(MIRROR, 1, 0)>(), Constant<sum_at(MIRROR, 1, 1)>());
+    }
 }
 
-template <int MIRROR, class Vector>
-INLINE void combine_mirrored(Vector *phase) {
-    if (MIRROR != EDGE_SR_FREE) combine<members_of(MIRROR)>(phase);
-}
-
-// Makes best the largest of COUNT candidates (and of itself, unless FIRST). start: what sums begin with.
-template <class A, int K, int MIRROR, int COUNT, int VECTORS, bool FIRST>
-INLINE void fused_block(const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights, typename A::Vector start,
+// Makes best the largest of itself and COUNT candidates. start: what sums begin with.
+template <class A, int MIRROR, int COUNT, int VECTORS, int STEP>
+INLINE void fused_block(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
                         typename A::Vector (*best)[members_of(MIRROR)]) {
     using Vector = typename A::Vector;
     constexpr int M = members_of(MIRROR);
     Vector sums[COUNT][M][VECTORS];
     repeat<COUNT>([&](auto c) INLINED {
-        repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 || MIRROR == EDGE_SR_FREE ? start : A::zero(); }); });
+        repeat<M>([&](auto a) INLINED {
+            repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 || MIRROR == EDGE_SR_FREE ? start : A::zero(); });
+        });
     });
-    fused_sums<A, K, MIRROR, COUNT, VECTORS>(rows, x, weights, sums);
+    fused_sums<A, MIRROR, COUNT, VECTORS, STEP>(in, x, weights, sums);
     repeat<COUNT>([&](auto c) INLINED {
         repeat<VECTORS>([&](auto v) INLINED {
             Vector phase[M];
             repeat<M>([&](auto a) INLINED { phase[a] = sums[c][a][v]; });
-            combine_mirrored<MIRROR>(phase);
-            repeat<M>([&](auto a) INLINED { best[v][a] = FIRST && c == 0 ? phase[a] : V::max(best[v][a], phase[a]); });
+            if (MIRROR != EDGE_SR_FREE) combine<M>(phase);
+            repeat<M>([&](auto a) INLINED { best[v][a] = V::max(best[v][a], phase[a]); });
         });
     });
 }
 
+// The largest of all candidates, COUNT at a time, then fewer.
+template <class A, int MIRROR, int COUNT, int VECTORS>
+INLINE void fused_largest(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
+                          typename A::Vector (*best)[members_of(MIRROR)]) {
+    int c = 0;
+    for (; c + COUNT <= in.groups; c += COUNT, weights += COUNT / EDGE_SR_FUSED * in.span)
+        fused_block<A, MIRROR, COUNT, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, best);
+    if constexpr (COUNT > EDGE_SR_FUSED) {
+        for (; c + EDGE_SR_FUSED <= in.groups; c += EDGE_SR_FUSED, weights += in.span)
+            fused_block<A, MIRROR, EDGE_SR_FUSED, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, best);
+    }
+    if (c < in.groups) fused_block<A, MIRROR, 1, VECTORS, 1>(in, x, weights, start, best);
+}
+
 // Softmax of two: the second candidate's value, and the difference to the first weighted by a sigmoid.
-template <int K, int MIRROR, int VECTORS>
-INLINE void fused_sigmoid(const float *const *rows, int64_t x, const float *weights, V::F (*result)[members_of(MIRROR)]) {
+template <int MIRROR, int VECTORS>
+INLINE void fused_sigmoid(const FusedInput<float> &in, int64_t x, const float *weights, V::F (*result)[members_of(MIRROR)]) {
     constexpr int M = members_of(MIRROR);
     V::F sums[3][M][VECTORS];  // the second value, the difference, its logit
     repeat<3>([&](auto g) INLINED {
         repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[g][a][v] = V::set(0.0f); }); });
     });
-    fused_sums<Floats, K, MIRROR, 3, VECTORS>(rows, x, weights, sums);
+    fused_sums<Floats, MIRROR, 3, VECTORS, 3>(in, x, weights, sums);
     repeat<VECTORS>([&](auto v) INLINED {
         V::F group[3][M];
         repeat<3>([&](auto g) INLINED {
             repeat<M>([&](auto a) INLINED { group[g][a] = sums[g][a][v]; });
-            combine_mirrored<MIRROR>(group[g]);
+            if (MIRROR != EDGE_SR_FREE) combine<M>(group[g]);
         });
         repeat<M>([&](auto a) INLINED {
             const V::F e = power_of_two(V::min(V::max(group[2][a], V::set(-125.0f)), V::set(119.0f)));
@@ -560,75 +574,64 @@ INLINE void fused_sigmoid(const float *const *rows, int64_t x, const float *weig
         });
     });
 }
-template <int K, int MIRROR, int VECTORS>
-INLINE void fused_sigmoid(const int32_t *const *, int64_t, const int32_t *, V::I (*)[members_of(MIRROR)]) {}  // never
+template <int MIRROR, int VECTORS>
+INLINE void fused_sigmoid(const FusedInput<int32_t> &, int64_t, const int32_t *, V::I (*)[members_of(MIRROR)]) {}  // never
 
-// Keeps the compiler from making the taps once for all candidates: it would keep them on the stack, at twice the cost.
-INLINE void forget_taps() {
-#if defined(__GNUC__)
-    asm volatile("" ::: "memory");
-#endif
-}
-
-constexpr int ANY = 0, SIGMOID = -1;  // instead of a number of groups
-
-// An orbit's phases at columns x to x + 2 N. GROUPS: how many candidates, ANY number of them, or SIGMOID.
-template <class A, int K, int MIRROR, int GROUPS>
-INLINE void fused_pair(int groups, const typename A::Sum *const *rows, int64_t x, const typename A::Sum *weights,
-                       typename A::Vector start, typename A::Vector (&best)[2][members_of(MIRROR)]) {
-    constexpr int BLOCK = EDGE_SR_FUSED, STEP = V::VECTORS, WEIGHTS = BLOCK * weights_of<A>(MIRROR, K);
-    repeat<2 / STEP>([&](auto part) INLINED {
-        const int64_t at = x + part * STEP * V::N;
-        typename A::Vector(*const largest)[members_of(MIRROR)] = best + part * STEP;
-        if (GROUPS == SIGMOID)
-            return fused_sigmoid<K, MIRROR, STEP>(rows, at, weights, largest);
-        if (GROUPS == 1 || (GROUPS == ANY && groups == 1))
-            return fused_block<A, K, MIRROR, 1, STEP, true>(rows, at, weights, start, largest);
-        fused_block<A, K, MIRROR, BLOCK, STEP, true>(rows, at, weights, start, largest);
-        if (GROUPS != ANY) return;
-        const typename A::Sum *w = weights + WEIGHTS;
-        int c = BLOCK;
-        for (; c + BLOCK <= groups; c += BLOCK, w += WEIGHTS) {
-            forget_taps();
-            fused_block<A, K, MIRROR, BLOCK, STEP, false>(rows, at, w, start, largest);
+// An orbit's phases at columns x to x + 2 N.
+template <class A, int MIRROR, bool SIGMOID>
+INLINE void fused_pair(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
+                       typename A::Vector (&best)[2][members_of(MIRROR)]) {
+    constexpr int STEP = V::VECTORS, M = members_of(MIRROR);
+    constexpr bool WIDE = MIRROR >= EDGE_SR_BOTH && V::CANDIDATES > EDGE_SR_FUSED;  // other orbits are few: not worth the code
+    repeat<2>([&](auto v) INLINED { repeat<M>([&](auto a) INLINED { best[v][a] = A::lowest(); }); });
+    if constexpr (WIDE && !SIGMOID) {
+        if (in.groups >= V::CANDIDATES) {
+            for (int v = 0; v < 2; ++v)
+                fused_largest<A, MIRROR, V::CANDIDATES, 1>(in, x + v * V::N, weights, start, best + v);
+            return;
         }
-        if (c < groups) fused_block<A, K, MIRROR, 1, STEP, false>(rows, at, w, start, largest);
-    });
+    }
+    for (int v = 0; v < 2; v += STEP) {
+        if constexpr (SIGMOID)
+            fused_sigmoid<MIRROR, STEP>(in, x + v * V::N, weights, best + v);
+        else
+            fused_largest<A, MIRROR, EDGE_SR_FUSED, STEP>(in, x + v * V::N, weights, start, best + v);
+    }
 }
 
-template <class A, int K, int MIRROR, int GROUPS>
-void fused_orbit(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
+template <class A, int MIRROR, bool SIGMOID>
+void fused_orbit(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit, int64_t x, typename A::Sum *pixels) {
     constexpr int M = members_of(MIRROR);
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
     for (int i = 0; i < TILE; i += 2 * V::N) {
         typename A::Vector best[2][M];
-        fused_pair<A, K, MIRROR, GROUPS>(plan.groups, rows, x + i, weights, A::zero(), best);
+        fused_pair<A, MIRROR, SIGMOID>(in, x + i, weights, A::zero(), best);
         for (int v = 0; v < 2; ++v)
             for (int a = 0; a < M; ++a) V::store(pixels + orbit.phases[a] * TILE + i + v * V::N, best[v][a]);
     }
 }
 
-template <class A, int K, int FEW>
-void fused_tile(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, typename A::Sum *pixels) {
+template <class A, bool SIGMOID>
+void fused_tile(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, typename A::Sum *pixels) {
     for (int o = 0; o < plan.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         switch (orbit.mirror) {
-            case EDGE_SR_FREE: fused_orbit<A, K, EDGE_SR_FREE, FEW>(plan, orbit, rows, x, pixels); break;
-            case EDGE_SR_BOTH: fused_orbit<A, K, EDGE_SR_BOTH, FEW>(plan, orbit, rows, x, pixels); break;
-            case EDGE_SR_ROWS: fused_orbit<A, K, EDGE_SR_ROWS, FEW>(plan, orbit, rows, x, pixels); break;
-            case EDGE_SR_COLUMNS: fused_orbit<A, K, EDGE_SR_COLUMNS, FEW>(plan, orbit, rows, x, pixels); break;
-            default: fused_orbit<A, K, EDGE_SR_ALONE, FEW>(plan, orbit, rows, x, pixels); break;
+            case EDGE_SR_FREE: fused_orbit<A, EDGE_SR_FREE, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_BOTH: fused_orbit<A, EDGE_SR_BOTH, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, EDGE_SR_ROWS, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, EDGE_SR_COLUMNS, SIGMOID>(in, orbit, x, pixels); break;
+            default: fused_orbit<A, EDGE_SR_ALONE, SIGMOID>(in, orbit, x, pixels); break;
         }
     }
 }
 
 // Bytes at twice the size, straight from the registers: columns [x, stop), a multiple of 2 N.
-template <class A, int K, int MIRROR, int GROUPS>
-void fused_bytes(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
+template <class A, int MIRROR, bool SIGMOID>
+void fused_bytes(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(plan.orbit_list[0].weights);
     for (; x < stop; x += 2 * V::N, upper += 4 * V::N, lower += 4 * V::N) {
         typename A::Vector best[2][4];
-        fused_pair<A, K, MIRROR, GROUPS>(plan.groups, rows, x, weights, A::rounding(), best);
+        fused_pair<A, MIRROR, SIGMOID>(in, x, weights, A::rounding(), best);
         V::weave2(upper, A::level(best[0][0]), A::level(best[0][1]), A::level(best[1][0]), A::level(best[1][1]));
         V::weave2(lower, A::level(best[0][2]), A::level(best[0][3]), A::level(best[1][2]), A::level(best[1][3]));
     }
@@ -689,35 +692,26 @@ void write_tile(const EdgeSrPlan &plan, const Sum *pixels, int64_t x, int64_t wi
 
 // ---- produce ----------------------------------------------------------------------------------------------------------------
 
-template <class A, int K, int GROUPS>
+template <class A, bool SIGMOID>
 void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
                    bool raw, char *scratch) {
     typename A::Sum *pixels = reinterpret_cast<typename A::Sum *>(scratch + plan.pixels_at);
+    const FusedInput<typename A::Sum> in = fused_input(plan, rows);
     int64_t x = first;
     if (raw && plan.scale == 2) {  // but for the last columns, if they do not fill vectors
         const int64_t whole = (stop < width ? stop : width) / (2 * V::N) * (2 * V::N);
         uint8_t *const upper = static_cast<uint8_t *>(out[0]) + 2 * x, *const lower = static_cast<uint8_t *>(out[1]) + 2 * x;
         if (plan.folded)
-            fused_bytes<A, K, EDGE_SR_BOTH, GROUPS>(plan, rows, x, whole, upper, lower);
+            fused_bytes<A, EDGE_SR_BOTH, SIGMOID>(plan, in, x, whole, upper, lower);
         else
-            fused_bytes<A, K, EDGE_SR_FREE, GROUPS>(plan, rows, x, whole, upper, lower);
+            fused_bytes<A, EDGE_SR_FREE, SIGMOID>(plan, in, x, whole, upper, lower);
         x = whole;
         if (x >= width) return;
     }
     for (; x < stop; x += TILE) {
-        fused_tile<A, K, GROUPS == SIGMOID ? SIGMOID : ANY>(plan, rows, x, pixels);
+        fused_tile<A, SIGMOID>(plan, in, x, pixels);
         write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
     }
-}
-
-template <class A, int K>
-void produce_fused_any(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width,
-                       void *const *out, bool raw, char *scratch) {
-    if (plan.competition == EDGE_SR_BOUNDED)
-        return produce_fused<A, K, SIGMOID>(plan, rows, first, stop, width, out, raw, scratch);
-    if (plan.groups == 1) return produce_fused<A, K, 1>(plan, rows, first, stop, width, out, raw, scratch);
-    if (plan.groups == 2) return produce_fused<A, K, 2>(plan, rows, first, stop, width, out, raw, scratch);
-    return produce_fused<A, K, ANY>(plan, rows, first, stop, width, out, raw, scratch);
 }
 
 template <class A>
@@ -742,12 +736,10 @@ void produce_rows(const EdgeSrPlan &plan, const void *const *lines, int64_t widt
         make_rows<A>(plan, lines, first, stop, scratch, rows);
         if (!plan.fused)
             produce_tiles<A>(plan, rows, first, stop, width, out, raw, scratch);
-        else if (plan.kernel == 3)
-            produce_fused_any<A, 3>(plan, rows, first, stop, width, out, raw, scratch);
-        else if (plan.kernel == 5)
-            produce_fused_any<A, 5>(plan, rows, first, stop, width, out, raw, scratch);
+        else if (A::HAS_SOFTMAX && plan.competition == EDGE_SR_BOUNDED)
+            produce_fused<A, A::HAS_SOFTMAX>(plan, rows, first, stop, width, out, raw, scratch);
         else
-            produce_fused_any<A, 7>(plan, rows, first, stop, width, out, raw, scratch);
+            produce_fused<A, false>(plan, rows, first, stop, width, out, raw, scratch);
     }
 }
 

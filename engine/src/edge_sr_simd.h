@@ -35,7 +35,7 @@ namespace {
 struct V {
     static constexpr int N = 16;
     static constexpr int BLOCK = 4;                     // vectors of one row of sums that are made together
-    static constexpr int VECTORS = 2;  // the same of fused sums
+    static constexpr int VECTORS = 2, CANDIDATES = 4;  // the same of fused sums; candidates at a time if there are many
     using F = __m512;
     using I = __m512i;
     using H = __m512i;
@@ -116,7 +116,7 @@ struct V {
 #elif defined(THINLENS_ESR_AVX2)
 
 struct V {
-    static constexpr int N = 8, BLOCK = 2, VECTORS = 1;
+    static constexpr int N = 8, BLOCK = 2, VECTORS = 1, CANDIDATES = 2;
     using F = __m256;
     using I = __m256i;
     using H = __m256i;
@@ -189,7 +189,7 @@ struct V {
 #elif defined(THINLENS_ESR_NEON)
 
 struct V {
-    static constexpr int N = 4, BLOCK = 4, VECTORS = 2;
+    static constexpr int N = 4, BLOCK = 4, VECTORS = 2, CANDIDATES = 4;
     using F = float32x4_t;
     using I = int32x4_t;
     using H = int16x8_t;
@@ -256,7 +256,7 @@ struct V {
 
 // One column at a time.
 struct V {
-    static constexpr int N = 1, BLOCK = 4, VECTORS = 2;
+    static constexpr int N = 1, BLOCK = 4, VECTORS = 2, CANDIDATES = 2;
     using F = float;
     using I = int32_t;
     struct H { int16_t v[2]; };
