@@ -139,8 +139,7 @@ struct Floats {
     using Sum = float;  // also of rows and taps
     using Vector = V::F;
     static Vector zero() { return V::set(0.0f); }
-    static Vector lowest() { return V::set(-INFINITY); }
-    static constexpr bool HAS_SOFTMAX = true;
+    static constexpr bool HAS_SOFTMAX = true, PAIRS = false;
     static Vector load(const float *p) { return V::load(p); }
     static Vector plus(const Vector &a, const Vector &b) { return V::add(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::sub(a, b); }
@@ -154,8 +153,7 @@ struct Integers {
     using Sum = int32_t;
     using Vector = V::I;
     static Vector zero() { return V::set(0); }
-    static Vector lowest() { return V::set(INT32_MIN); }
-    static constexpr bool HAS_SOFTMAX = false;
+    static constexpr bool HAS_SOFTMAX = false, PAIRS = true;
     static Vector load(const int32_t *p) { return V::load_pairs(p); }
     static Vector plus(const Vector &a, const Vector &b) { return V::add_pairs(a, b); }
     static Vector minus(const Vector &a, const Vector &b) { return V::subtract_pairs(a, b); }
@@ -240,41 +238,25 @@ void make_taps(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64
 
 // ---- sums -------------------------------------------------------------------------------------------------------------------
 
-// ROWS sums for a tile: sums[r] (+)= sum over t of weights[t][r] taps[t]. COUNT: of taps, if it is known (such short loops end
-// too soon to be predicted); 0: `count`.
-template <class A, int ROWS, int COUNT>
+// ROWS sums for a tile: sums[r] (+)= sum over t of weights[t][r] taps[t].
+template <class A, int ROWS>
 void sum_rows(const typename A::Sum *taps, int count, const typename A::Sum *weights, bool accumulate, typename A::Sum *sums) {
     using Vector = typename A::Vector;
     for (int x = 0; x < TILE; x += V::BLOCK * V::N) {
         Vector sum[ROWS][V::BLOCK];
         for (int r = 0; r < ROWS; ++r)
             for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = accumulate ? V::load(sums + r * STRIDE + x + v * V::N) : A::zero();
-        auto add = [&](int t) INLINED {
+        const typename A::Sum *tap = taps + x, *weight = weights;
+        for (int t = 0; t < count; ++t, tap += STRIDE, weight += ROWS) {
             Vector value[V::BLOCK];
-            for (int v = 0; v < V::BLOCK; ++v) value[v] = V::load(taps + t * STRIDE + x + v * V::N);
+            for (int v = 0; v < V::BLOCK; ++v) value[v] = V::load(tap + v * V::N);
             for (int r = 0; r < ROWS; ++r) {
-                const Vector w = V::set(weights[t * ROWS + r]);
+                const Vector w = V::set(weight[r]);
                 for (int v = 0; v < V::BLOCK; ++v) sum[r][v] = A::step(sum[r][v], value[v], w);
             }
-        };
-        if (COUNT > 0)
-            repeat<COUNT>(add);
-        else
-            for (int t = 0; t < count; ++t) add(t);
+        }
         for (int r = 0; r < ROWS; ++r)
             for (int v = 0; v < V::BLOCK; ++v) V::store(sums + r * STRIDE + x + v * V::N, sum[r][v]);
-    }
-}
-
-template <class A>
-void sum_block(const typename A::Sum *taps, int count, const typename A::Sum *weights, bool accumulate, typename A::Sum *sums) {
-    switch (count) {  // of folded filters of 3, 5, 7
-        case 4: return sum_rows<A, EDGE_SR_BLOCK, 4>(taps, count, weights, accumulate, sums);
-        case 6: return sum_rows<A, EDGE_SR_BLOCK, 6>(taps, count, weights, accumulate, sums);
-        case 9: return sum_rows<A, EDGE_SR_BLOCK, 9>(taps, count, weights, accumulate, sums);
-        case 12: return sum_rows<A, EDGE_SR_BLOCK, 12>(taps, count, weights, accumulate, sums);
-        case 16: return sum_rows<A, EDGE_SR_BLOCK, 16>(taps, count, weights, accumulate, sums);
-        default: return sum_rows<A, EDGE_SR_BLOCK, 0>(taps, count, weights, accumulate, sums);
     }
 }
 
@@ -287,10 +269,10 @@ void run_job(const EdgeSrJob &job, const typename A::Sum *taps, typename A::Sum 
     for (int row = 0; row < job.rows; row += EDGE_SR_BLOCK) {
         const bool accumulate = job.accumulate != 0;
         switch (job.rows - row) {
-            case 1: sum_rows<A, 1, 0>(taps, job.taps, weights, accumulate, sums); break;
-            case 2: sum_rows<A, 2, 0>(taps, job.taps, weights, accumulate, sums); break;
-            case 3: sum_rows<A, 3, 0>(taps, job.taps, weights, accumulate, sums); break;
-            default: sum_block<A>(taps, job.taps, weights, accumulate, sums); break;
+            case 1: sum_rows<A, 1>(taps, job.taps, weights, accumulate, sums); break;
+            case 2: sum_rows<A, 2>(taps, job.taps, weights, accumulate, sums); break;
+            case 3: sum_rows<A, 3>(taps, job.taps, weights, accumulate, sums); break;
+            default: sum_rows<A, EDGE_SR_BLOCK>(taps, job.taps, weights, accumulate, sums); break;
         }
         weights += size_t(EDGE_SR_BLOCK) * job.taps;
         sums += EDGE_SR_BLOCK * STRIDE;
@@ -470,8 +452,8 @@ FusedInput<Sum> fused_input(const EdgeSrPlan &plan, const Sum *const *rows) {
 }
 
 // Sums of COUNT candidates in VECTORS vectors at column x. STEP: from the weights of one tap to the next one's; candidates beyond
-// STEP are in the next block. Only what must be in registers is unrolled: compilers take minutes for all of it.
-template <class A, int MIRROR, int COUNT, int VECTORS, int STEP>
+// STEP are in the next block. HALF: of the kernel, 0 for any. Larger ones stay loops: compilers take minutes for all of it unrolled.
+template <class A, int MIRROR, int HALF, int COUNT, int VECTORS, int STEP>
 INLINE void fused_sums(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights,
                        typename A::Vector (&sums)[COUNT][members_of(MIRROR)][VECTORS]) {
     using Sum = typename A::Sum;
@@ -485,17 +467,21 @@ INLINE void fused_sums(const FusedInput<typename A::Sum> &in, int64_t x, const t
         weights += STEP, next += STEP;
     };
     auto visit_free = [&](const Sum *row) INLINED {
-        for (int column = -in.half; column <= in.half; ++column) {
+        auto visit_column = [&](int column) INLINED {
             Vector value[VECTORS];
             repeat<VECTORS>([&](auto v) INLINED { value[v] = A::load(row + v * V::N + column), V::keep(value[v]); });
             repeat<members_of(MIRROR)>([&](auto phase) INLINED { add(phase, value); });
-        }
+        };
+        if (HALF > 0)
+            repeat<2 * HALF + 1>([&](auto column) INLINED { visit_column(column - HALF); });
+        else
+            for (int column = -in.half; column <= in.half; ++column) visit_column(column);
     };
     auto visit = [&](const Sum *row, auto even_sum, auto odd_sum) INLINED {
         Vector even[VECTORS], odd[VECTORS];
         repeat<VECTORS>([&](auto v) INLINED { even[v] = A::load(row + v * V::N); });
         add(even_sum, even);
-        for (int dx = 1; dx <= in.half; ++dx) {
+        auto visit_distance = [&](int dx) INLINED {
             repeat<VECTORS>([&](auto v) INLINED {
                 Vector left = A::load(row + v * V::N - dx), right = A::load(row + v * V::N + dx);
                 V::keep(left), V::keep(right);
@@ -503,22 +489,34 @@ INLINE void fused_sums(const FusedInput<typename A::Sum> &in, int64_t x, const t
             });
             add(even_sum, even);
             add(odd_sum, odd);
-        }
+        };
+        if (HALF > 0)
+            repeat<HALF>([&](auto i) INLINED { visit_distance(i + 1); });
+        else
+            for (int dx = 1; dx <= in.half; ++dx) visit_distance(dx);
+    };
+    auto visit_even = [&](int r) INLINED {
+        visit(in.rows[r] + x, Constant<sum_at(MIRROR, 0, 0)>(), Constant<sum_at(MIRROR, 0, 1)>());
+    };
+    auto visit_odd = [&](int r) INLINED {
+        visit(in.rows[r] + x, Constant<sum_at(MIRROR, 1, 0)>(), Constant<sum_at(MIRROR, 1, 1)>());
     };
     if constexpr (MIRROR == EDGE_SR_FREE) {
         for (int r = 0; r < in.all_rows; ++r) visit_free(in.rows[r] + x);
+    } else if constexpr (HALF == 1 || HALF == 2) {
+        constexpr int EVEN = A::PAIRS ? (HALF + 2) / 2 : HALF + 1, ODD = A::PAIRS ? (HALF + 1) / 2 : HALF;
+        repeat<EVEN>([&](auto r) INLINED { visit_even(r); });
+        repeat<ODD>([&](auto r) INLINED { visit_odd(EVEN + r); });
     } else {
-        for (int r = 0; r < in.even_rows; ++r)
-            visit(in.rows[r] + x, Constant<sum_at(MIRROR, 0, 0)>(), Constant<sum_at(MIRROR, 0, 1)>());
-        for (int r = in.even_rows; r < in.all_rows; ++r)
-            visit(in.rows[r] + x, Constant<sum_at(MIRROR, 1, 0)>(), Constant<sum_at(MIRROR, 1, 1)>());
+        for (int r = 0; r < in.even_rows; ++r) visit_even(r);
+        for (int r = in.even_rows; r < in.all_rows; ++r) visit_odd(r);
     }
 }
 
-// Makes best the largest of itself and COUNT candidates. start: what sums begin with.
-template <class A, int MIRROR, int COUNT, int VECTORS, int STEP>
+// Makes best the largest of COUNT candidates, and of itself unless these are the first. start: what sums begin with.
+template <class A, int MIRROR, int HALF, int COUNT, int VECTORS, int STEP>
 INLINE void fused_block(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
-                        typename A::Vector (*best)[members_of(MIRROR)]) {
+                        bool first, typename A::Vector (*best)[members_of(MIRROR)]) {
     using Vector = typename A::Vector;
     constexpr int M = members_of(MIRROR);
     Vector sums[COUNT][M][VECTORS];
@@ -527,40 +525,45 @@ INLINE void fused_block(const FusedInput<typename A::Sum> &in, int64_t x, const 
             repeat<VECTORS>([&](auto v) INLINED { sums[c][a][v] = a == 0 || MIRROR == EDGE_SR_FREE ? start : A::zero(); });
         });
     });
-    fused_sums<A, MIRROR, COUNT, VECTORS, STEP>(in, x, weights, sums);
-    repeat<COUNT>([&](auto c) INLINED {
-        repeat<VECTORS>([&](auto v) INLINED {
+    fused_sums<A, MIRROR, HALF, COUNT, VECTORS, STEP>(in, x, weights, sums);
+    repeat<VECTORS>([&](auto v) INLINED {
+        Vector largest[M];
+        repeat<COUNT>([&](auto c) INLINED {
             Vector phase[M];
             repeat<M>([&](auto a) INLINED { phase[a] = sums[c][a][v]; });
             if (MIRROR != EDGE_SR_FREE) combine<M>(phase);
-            repeat<M>([&](auto a) INLINED { best[v][a] = V::max(best[v][a], phase[a]); });
+            repeat<M>([&](auto a) INLINED { largest[a] = c == 0 ? phase[a] : V::max(largest[a], phase[a]); });
         });
+        if (first)
+            repeat<M>([&](auto a) INLINED { best[v][a] = largest[a]; });
+        else
+            repeat<M>([&](auto a) INLINED { best[v][a] = V::max(best[v][a], largest[a]); });
     });
 }
 
 // The largest of all candidates, COUNT at a time, then fewer.
-template <class A, int MIRROR, int COUNT, int VECTORS>
+template <class A, int MIRROR, int HALF, int COUNT, int VECTORS>
 INLINE void fused_largest(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
                           typename A::Vector (*best)[members_of(MIRROR)]) {
     int c = 0;
     for (; c + COUNT <= in.groups; c += COUNT, weights += COUNT / EDGE_SR_FUSED * in.span)
-        fused_block<A, MIRROR, COUNT, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, best);
+        fused_block<A, MIRROR, HALF, COUNT, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, c == 0, best);
     if constexpr (COUNT > EDGE_SR_FUSED) {
         for (; c + EDGE_SR_FUSED <= in.groups; c += EDGE_SR_FUSED, weights += in.span)
-            fused_block<A, MIRROR, EDGE_SR_FUSED, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, best);
+            fused_block<A, MIRROR, HALF, EDGE_SR_FUSED, VECTORS, EDGE_SR_FUSED>(in, x, weights, start, c == 0, best);
     }
-    if (c < in.groups) fused_block<A, MIRROR, 1, VECTORS, 1>(in, x, weights, start, best);
+    if (c < in.groups) fused_block<A, MIRROR, HALF, 1, VECTORS, 1>(in, x, weights, start, c == 0, best);
 }
 
 // Softmax of two: the second candidate's value, and the difference to the first weighted by a sigmoid.
-template <int MIRROR, int VECTORS>
+template <int MIRROR, int HALF, int VECTORS>
 INLINE void fused_sigmoid(const FusedInput<float> &in, int64_t x, const float *weights, V::F (*result)[members_of(MIRROR)]) {
     constexpr int M = members_of(MIRROR);
     V::F sums[3][M][VECTORS];  // the second value, the difference, its logit
     repeat<3>([&](auto g) INLINED {
         repeat<M>([&](auto a) INLINED { repeat<VECTORS>([&](auto v) INLINED { sums[g][a][v] = V::set(0.0f); }); });
     });
-    fused_sums<Floats, MIRROR, 3, VECTORS, 3>(in, x, weights, sums);
+    fused_sums<Floats, MIRROR, HALF, 3, VECTORS, 3>(in, x, weights, sums);
     repeat<VECTORS>([&](auto v) INLINED {
         V::F group[3][M];
         repeat<3>([&](auto g) INLINED {
@@ -574,28 +577,38 @@ INLINE void fused_sigmoid(const FusedInput<float> &in, int64_t x, const float *w
         });
     });
 }
-template <int MIRROR, int VECTORS>
+template <int MIRROR, int HALF, int VECTORS>
 INLINE void fused_sigmoid(const FusedInput<int32_t> &, int64_t, const int32_t *, V::I (*)[members_of(MIRROR)]) {}  // never
 
 // An orbit's phases at columns x to x + 2 N.
-template <class A, int MIRROR, bool SIGMOID>
+template <class A, int MIRROR, int HALF, bool SIGMOID>
 INLINE void fused_pair(const FusedInput<typename A::Sum> &in, int64_t x, const typename A::Sum *weights, typename A::Vector start,
                        typename A::Vector (&best)[2][members_of(MIRROR)]) {
-    constexpr int STEP = V::VECTORS, M = members_of(MIRROR);
+    constexpr int STEP = V::VECTORS;
     constexpr bool WIDE = MIRROR >= EDGE_SR_BOTH && V::CANDIDATES > EDGE_SR_FUSED;  // other orbits are few: not worth the code
-    repeat<2>([&](auto v) INLINED { repeat<M>([&](auto a) INLINED { best[v][a] = A::lowest(); }); });
+    if constexpr (!SIGMOID) {
+        if (in.groups == 1) return fused_block<A, MIRROR, HALF, 1, 2, 1>(in, x, weights, start, true, best);
+    }
+    if constexpr (!SIGMOID && HALF > 0) {  // without a loop over candidates, results stay in registers
+        if (in.groups == EDGE_SR_FUSED) {
+            repeat<2 / STEP>([&](auto v) INLINED {
+                fused_block<A, MIRROR, HALF, EDGE_SR_FUSED, STEP, EDGE_SR_FUSED>(in, x + v * STEP * V::N, weights, start, true, best + v * STEP);
+            });
+            return;
+        }
+    }
     if constexpr (WIDE && !SIGMOID) {
         if (in.groups >= V::CANDIDATES) {
             for (int v = 0; v < 2; ++v)
-                fused_largest<A, MIRROR, V::CANDIDATES, 1>(in, x + v * V::N, weights, start, best + v);
+                fused_largest<A, MIRROR, HALF, V::CANDIDATES, 1>(in, x + v * V::N, weights, start, best + v);
             return;
         }
     }
     for (int v = 0; v < 2; v += STEP) {
         if constexpr (SIGMOID)
-            fused_sigmoid<MIRROR, STEP>(in, x + v * V::N, weights, best + v);
+            fused_sigmoid<MIRROR, HALF, STEP>(in, x + v * V::N, weights, best + v);
         else
-            fused_largest<A, MIRROR, EDGE_SR_FUSED, STEP>(in, x + v * V::N, weights, start, best + v);
+            fused_largest<A, MIRROR, HALF, EDGE_SR_FUSED, STEP>(in, x + v * V::N, weights, start, best + v);
     }
 }
 
@@ -605,7 +618,7 @@ void fused_orbit(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
     for (int i = 0; i < TILE; i += 2 * V::N) {
         typename A::Vector best[2][M];
-        fused_pair<A, MIRROR, SIGMOID>(in, x + i, weights, A::zero(), best);
+        fused_pair<A, MIRROR, 0, SIGMOID>(in, x + i, weights, A::zero(), best);
         for (int v = 0; v < 2; ++v)
             for (int a = 0; a < M; ++a) V::store(pixels + orbit.phases[a] * TILE + i + v * V::N, best[v][a]);
     }
@@ -626,12 +639,12 @@ void fused_tile(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, i
 }
 
 // Bytes at twice the size, straight from the registers: columns [x, stop), a multiple of 2 N.
-template <class A, int MIRROR, bool SIGMOID>
-void fused_bytes(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
+template <class A, int MIRROR, int HALF, bool SIGMOID>
+void fused_bytes_of(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(plan.orbit_list[0].weights);
     for (; x < stop; x += 2 * V::N, upper += 4 * V::N, lower += 4 * V::N) {
         typename A::Vector best[2][4];
-        fused_pair<A, MIRROR, SIGMOID>(in, x, weights, A::rounding(), best);
+        fused_pair<A, MIRROR, HALF, SIGMOID>(in, x, weights, A::rounding(), best);
         V::weave2(upper, A::level(best[0][0]), A::level(best[0][1]), A::level(best[1][0]), A::level(best[1][1]));
         V::weave2(lower, A::level(best[0][2]), A::level(best[0][3]), A::level(best[1][2]), A::level(best[1][3]));
     }
@@ -691,6 +704,16 @@ void write_tile(const EdgeSrPlan &plan, const Sum *pixels, int64_t x, int64_t wi
 }
 
 // ---- produce ----------------------------------------------------------------------------------------------------------------
+
+template <class A, int MIRROR, bool SIGMOID>
+void fused_bytes(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, int64_t stop, uint8_t *upper, uint8_t *lower) {
+    switch (plan.kernel) {
+        case 3: return fused_bytes_of<A, MIRROR, 1, SIGMOID>(plan, in, x, stop, upper, lower);
+        case 5: return fused_bytes_of<A, MIRROR, 2, SIGMOID>(plan, in, x, stop, upper, lower);
+        case 7: return fused_bytes_of<A, MIRROR, 3, SIGMOID>(plan, in, x, stop, upper, lower);
+        default: return fused_bytes_of<A, MIRROR, 0, SIGMOID>(plan, in, x, stop, upper, lower);
+    }
+}
 
 template <class A, bool SIGMOID>
 void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, int64_t first, int64_t stop, int64_t width, void *const *out,
