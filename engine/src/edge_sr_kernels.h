@@ -317,17 +317,6 @@ V::F power_of_two(V::F x) {
     return V::scale(p, V::sub(x, rest));
 }
 
-// 1 / x for x in 1..2^124, to the last bit or two; a few multiplications, unlike a division.
-V::F reciprocal(V::F x) {
-    const V::F one = V::set(1.0f);
-    V::F r = V::from_bits(V::sub(V::set(int32_t(0x7ef311c7)), V::bits(x)));  // within 12 %
-    for (int i = 0; i < 2; ++i) {
-        const V::F error = V::fnma(x, r, one);
-        r = V::fma(r, V::fma(error, error, error), r);
-    }
-    return r;
-}
-
 template <class A, int MEMBERS>
 void largest(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const typename A::Sum *sums, typename A::Vector *best) {
     phases_of<A, MEMBERS>(orbit, 0, sums, best);
@@ -355,7 +344,7 @@ void bounded_softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const flo
         }
     }
     phases_of<Floats, MEMBERS>(orbit, 0, sums, result);
-    for (int p = 0; p < MEMBERS; ++p) result[p] = V::fma(weighted[p], reciprocal(total[p]), result[p]);
+    for (int p = 0; p < MEMBERS; ++p) result[p] = V::add(result[p], V::div(weighted[p], total[p]));
 }
 
 constexpr int MAX_CANDIDATES = 16;
@@ -384,7 +373,7 @@ void softmax(const EdgeSrPlan &plan, const EdgeSrOrbit &orbit, const float *sums
             weighted[p] = V::fma(value[p], e, weighted[p]);
         }
     }
-    for (int p = 0; p < MEMBERS; ++p) result[p] = V::mul(weighted[p], reciprocal(total[p]));
+    for (int p = 0; p < MEMBERS; ++p) result[p] = V::div(weighted[p], total[p]);
 }
 
 template <int MEMBERS>
@@ -572,7 +561,7 @@ INLINE void fused_sigmoid(const FusedInput<float> &in, int64_t x, const float *w
         });
         repeat<M>([&](auto a) INLINED {
             const V::F e = power_of_two(V::min(V::max(group[2][a], V::set(-125.0f)), V::set(119.0f)));
-            const V::F weight = V::mul(e, reciprocal(V::add(e, V::set(1.0f))));
+            const V::F weight = V::div(e, V::add(e, V::set(1.0f)));
             result[v][a] = V::fma(group[1][a], weight, group[0][a]);
         });
     });
@@ -612,16 +601,23 @@ INLINE void fused_pair(const FusedInput<typename A::Sum> &in, int64_t x, const t
     }
 }
 
-template <class A, int MIRROR, bool SIGMOID>
+template <class A, int MIRROR, int HALF, bool SIGMOID>
 void fused_orbit(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit, int64_t x, typename A::Sum *pixels) {
     constexpr int M = members_of(MIRROR);
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
     for (int i = 0; i < TILE; i += 2 * V::N) {
         typename A::Vector best[2][M];
-        fused_pair<A, MIRROR, 0, SIGMOID>(in, x + i, weights, A::zero(), best);
+        fused_pair<A, MIRROR, HALF, SIGMOID>(in, x + i, weights, A::zero(), best);
         for (int v = 0; v < 2; ++v)
             for (int a = 0; a < M; ++a) V::store(pixels + orbit.phases[a] * TILE + i + v * V::N, best[v][a]);
     }
+}
+
+template <class A, bool SIGMOID>
+void fused_mirrored(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit, int64_t x, typename A::Sum *pixels) {
+    if (in.half == 1) return fused_orbit<A, EDGE_SR_BOTH, 1, SIGMOID>(in, orbit, x, pixels);
+    if (in.half == 2) return fused_orbit<A, EDGE_SR_BOTH, 2, SIGMOID>(in, orbit, x, pixels);
+    return fused_orbit<A, EDGE_SR_BOTH, 0, SIGMOID>(in, orbit, x, pixels);
 }
 
 template <class A, bool SIGMOID>
@@ -629,11 +625,11 @@ void fused_tile(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, i
     for (int o = 0; o < plan.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         switch (orbit.mirror) {
-            case EDGE_SR_FREE: fused_orbit<A, EDGE_SR_FREE, SIGMOID>(in, orbit, x, pixels); break;
-            case EDGE_SR_BOTH: fused_orbit<A, EDGE_SR_BOTH, SIGMOID>(in, orbit, x, pixels); break;
-            case EDGE_SR_ROWS: fused_orbit<A, EDGE_SR_ROWS, SIGMOID>(in, orbit, x, pixels); break;
-            case EDGE_SR_COLUMNS: fused_orbit<A, EDGE_SR_COLUMNS, SIGMOID>(in, orbit, x, pixels); break;
-            default: fused_orbit<A, EDGE_SR_ALONE, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_FREE: fused_orbit<A, EDGE_SR_FREE, 0, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_BOTH: fused_mirrored<A, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, EDGE_SR_ROWS, 0, SIGMOID>(in, orbit, x, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, EDGE_SR_COLUMNS, 0, SIGMOID>(in, orbit, x, pixels); break;
+            default: fused_orbit<A, EDGE_SR_ALONE, 0, SIGMOID>(in, orbit, x, pixels); break;
         }
     }
 }

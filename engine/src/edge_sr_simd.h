@@ -43,10 +43,10 @@ struct V {
     static void store(float *p, F v) { _mm512_storeu_ps(p, v); }
     static F set(float v) { return _mm512_set1_ps(v); }
     static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-    static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
     static F add(F a, F b) { return _mm512_add_ps(a, b); }
     static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
     static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+    static F div(F a, F b) { return _mm512_div_ps(a, b); }
     static F max(F a, F b) { return _mm512_max_ps(a, b); }
     static F min(F a, F b) { return _mm512_min_ps(a, b); }
     static I load(const int32_t *p) { return _mm512_loadu_si512(p); }
@@ -124,10 +124,10 @@ struct V {
     static void store(float *p, F v) { _mm256_storeu_ps(p, v); }
     static F set(float v) { return _mm256_set1_ps(v); }
     static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-    static F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
     static F add(F a, F b) { return _mm256_add_ps(a, b); }
     static F sub(F a, F b) { return _mm256_sub_ps(a, b); }
     static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+    static F div(F a, F b) { return _mm256_div_ps(a, b); }
     static F max(F a, F b) { return _mm256_max_ps(a, b); }
     static F min(F a, F b) { return _mm256_min_ps(a, b); }
     static I load(const int32_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
@@ -197,10 +197,10 @@ struct V {
     static void store(float *p, F v) { vst1q_f32(p, v); }
     static F set(float v) { return vdupq_n_f32(v); }
     static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
-    static F fnma(F a, F b, F c) { return vfmsq_f32(c, a, b); }
     static F add(F a, F b) { return vaddq_f32(a, b); }
     static F sub(F a, F b) { return vsubq_f32(a, b); }
     static F mul(F a, F b) { return vmulq_f32(a, b); }
+    static F div(F a, F b) { return vdivq_f32(a, b); }
     static F max(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }  // as x86: the second if they do not compare
     static F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
     static I load(const int32_t *p) { return vld1q_s32(p); }
@@ -264,10 +264,10 @@ struct V {
     static void store(float *p, F v) { *p = v; }
     static F set(float v) { return v; }
     static F fma(F a, F b, F c) { return std::fma(a, b, c); }
-    static F fnma(F a, F b, F c) { return std::fma(-a, b, c); }
     static F add(F a, F b) { return a + b; }
     static F sub(F a, F b) { return a - b; }
     static F mul(F a, F b) { return a * b; }
+    static F div(F a, F b) { return a / b; }
     static F max(F a, F b) { return a > b ? a : b; }
     static F min(F a, F b) { return a < b ? a : b; }
     static I load(const int32_t *p) { return *p; }
