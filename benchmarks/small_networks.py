@@ -3,12 +3,13 @@
     python benchmarks/small_networks.py RUN/model.safetensors ... --data DIR --official DIR
 
 ``--data`` holds Set5, Set14 and val; ``--official`` the published files. Writes ``small_networks.json`` and ``.md`` in
-``docs/results``. The recipes of the same names in ``recipes/`` train the networks.
+``docs/results``; what they hold of other networks stays. The recipes of the same names in ``recipes/`` train them.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from thinlens.bench.quality import evaluate, list_images
 from thinlens.model.file import Model, read_model
@@ -37,6 +38,29 @@ def measure(model: Model, data: Path) -> dict[str, float]:
     }
 
 
+def compare(ours: Model, data: Path, folder: Path) -> dict[str, Any]:
+    """One network's record: what it costs, and its quality beside the official weights in a folder."""
+    name, training = ours.card.name, ours.card.training
+    stem = official_name(find_configuration(name))
+    official = import_weights(folder / f"{stem}.model", name=name).model
+    return {
+        "network": name,
+        "macs_per_pixel": ours.card.macs_per_pixel,
+        "steps": training.steps,
+        "minutes": training.minutes,
+        "recipe_sha256": training.recipe_sha256,
+        "ours": measure(ours, data),
+        "official": measure(official, data),
+    }
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """A record as a row of the table."""
+    ours, official = (" / ".join(f"{entry[of][name]:.3f}" for name in SETS) for of in ("ours", "official"))
+    cost = f"{entry['macs_per_pixel']:,.0f} | {entry['steps']:,} | {entry['minutes']}"
+    return f"| `{entry['network']}` | {cost} | {ours} | {official} |"
+
+
 def main() -> None:
     """Measure, and write the page and its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,31 +68,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--official", type=Path, required=True)
     arguments = parser.parse_args()
-    records, lines = [], []
-    for path in sorted(arguments.models):
-        ours = read_model(path)
-        name = ours.card.name
-        stem = official_name(find_configuration(name))
-        official = import_weights(arguments.official / f"{stem}.model", name=name).model
-        figures = [measure(model, arguments.data) for model in (ours, official)]
-        training = ours.card.training
-        records.append(
-            {
-                "network": name,
-                "macs_per_pixel": ours.card.macs_per_pixel,
-                "steps": training.steps,
-                "minutes": training.minutes,
-                "recipe_sha256": training.recipe_sha256,
-                "ours": figures[0],
-                "official": figures[1],
-            }
-        )
-        cells = [" / ".join(f"{figure[s]:.3f}" for s in SETS) for figure in figures]
-        cost = f"{ours.card.macs_per_pixel:,.0f} | {training.steps:,} | {training.minutes}"
-        lines.append(f"| `{name}` | {cost} | {cells[0]} | {cells[1]} |")
-        print(lines[-1], flush=True)
-    (RESULTS / "small_networks.json").write_text(json.dumps(records, indent=1) + "\n")
-    (RESULTS / "small_networks.md").write_text(HEAD + "\n".join(lines) + "\n")
+    record = RESULTS / "small_networks.json"
+    records = {entry["network"]: entry for entry in json.loads(record.read_text())} if record.exists() else {}
+    for path in arguments.models:
+        entry = compare(read_model(path), arguments.data, arguments.official)
+        records[entry["network"]] = entry
+        print(line_of(entry), flush=True)
+    ordered = [records[name] for name in sorted(records)]
+    record.write_text(json.dumps(ordered, indent=1) + "\n")
+    (RESULTS / "small_networks.md").write_text(HEAD + "\n".join(map(line_of, ordered)) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ namespace {
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
 
+constexpr int64_t MOST_SIDE = int64_t(1) << 30;  // of any value
+
 struct Refused {
     std::string what;
 };
 
 int64_t at_least_one(int64_t n, const char *op) {
     if (n < 1) throw Refused{std::string(op) + ": the image is too small"};
-    if (n > MAX_SIDE * 64) throw Refused{std::string(op) + ": the result is too large"};
     return n;
 }
 
@@ -44,7 +45,7 @@ int64_t length_out(const Op &op, int64_t n, bool vertical) {
 }
 
 void check_equal(const Op &op, const Size &a, const Size &b) {
-    if (a.width != b.width || a.height != b.height) throw Refused{std::string(kind_name(op.kind)) + ": inputs differ in size"};
+    if (a.width != b.width || a.height != b.height || a.frame != b.frame) throw Refused{std::string(kind_name(op.kind)) + ": inputs differ in size"};
 }
 
 Size broadcast_size(const Op &op, const Size &a, const Size &b) {
@@ -59,7 +60,8 @@ Size size_out(const Plan &plan, const Op &op, const Size *sizes) {
     if (op.kind == ADD || op.kind == MULTIPLY) return broadcast_size(op, in, sizes[op.inputs[1]]);
     if (op.kind == RESIZE && !op.factor) {
         const Size &to = sizes[op.inputs[1]];
-        return {to.width, to.height, to.frame};
+        if (in.known() && in.height / in.frame != to.height / to.frame) throw Refused{"resize: inputs differ in their number of bands"};
+        return to;
     }
     if (op.kind == BANDS) {
         const int64_t bands = op.warm_up + ceil_div(in.height, op.rows);
@@ -68,8 +70,9 @@ Size size_out(const Plan &plan, const Op &op, const Size *sizes) {
     if (op.kind == UNBANDS) {
         if (in.frame != int64_t(op.rows) * op.scale) throw Refused{"unbands: the bands are not as high as it says"};
         const int64_t height = sizes[op.inputs[1]].height;
-        const int64_t out = height < ENDLESS ? height * op.scale : ENDLESS;
-        return {in.width, out, out};
+        if (height >= ENDLESS) return {in.width, ENDLESS, ENDLESS};
+        if (in.height != (op.warm_up + ceil_div(height, op.rows)) * in.frame) throw Refused{"unbands: the bands are not as many as it says"};
+        return {in.width, height * op.scale, height * op.scale};
     }
     for (size_t j = 1; j < op.inputs.size(); ++j) check_equal(op, in, sizes[op.inputs[j]]);
     const bool banded = plan.values[op.inputs[0]].banded;
@@ -79,13 +82,20 @@ Size size_out(const Plan &plan, const Op &op, const Size *sizes) {
     return out;
 }
 
+// Sizes whose products with each other are numbers still.
+Size bounded(const Size &size, const Op &op) {
+    if (size.width > MOST_SIDE || (size.known() && size.height > MOST_SIDE) || (size.frame > MOST_SIDE && size.frame < ENDLESS))
+        throw Refused{std::string(kind_name(op.kind)) + ": the result is too large"};
+    return size;
+}
+
 }  // namespace
 
 bool value_sizes(const Plan &plan, int64_t width, int64_t height, Size *sizes, std::string &message) {
     sizes[0] = {width, height, height};
     for (size_t i = 0; i < plan.ops.size(); ++i) {
         try {
-            sizes[i + 1] = size_out(plan, plan.ops[i], sizes);
+            sizes[i + 1] = bounded(size_out(plan, plan.ops[i], sizes), plan.ops[i]);
         } catch (const Refused &refused) {
             message = "node " + std::to_string(i) + ": " + refused.what;
             return false;
@@ -129,8 +139,8 @@ Rows View::local(int64_t y) const {
 
 Rows View::rows(int64_t y) const {
     if (!op_.winograd) return reads(y);
-    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together
-    return {reads(first).first, reads(first + WINOGRAD_ROWS - 1).stop};
+    const int64_t first = y / WINOGRAD_ROWS * WINOGRAD_ROWS;  // of the rows that are made together; the last may lie below the image
+    return {local(first).first, local(first + WINOGRAD_ROWS - 1).stop};
 }
 
 Rows View::reads(int64_t y) const {

@@ -7,6 +7,8 @@
 namespace thinlens {
 namespace {
 
+const char *const HEIGHT_NEEDED = "the height must be known before the first row";
+
 struct TooLarge {};
 
 int64_t times(int64_t a, int64_t b) {
@@ -126,30 +128,61 @@ void choose_rows(Layout &layout) {
     layout.in_stop = all ? layout.sizes[0].height : wanted[0].stop;
 }
 
-// With a known height: run the program over it. Else over one image of each remainder of the period, its end unknown until it comes.
-tl_status size_rings(Layout &layout, std::string &message) {
-    const Plan &plan = *layout.plan;
-    // A value of which only the size matters is made nevertheless.
-    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].capacity = plan.ops[i].group();
-    if (layout.request.height > 0) {
-        begin(layout);
-        Counter counter(layout);
-        for (int64_t row = layout.in_first; row < layout.in_stop; ++row) counter.advance(layout.trial, row + 1);
-        return TL_OK;
+constexpr int64_t MOST_STEPS = int64_t(1) << 24;  // of the program, before any pixel moves
+
+// Rows of all values together.
+int64_t steps(const Layout &layout) {
+    int64_t sum = 0;
+    for (int i = 0; i < layout.count(); ++i) sum += std::max<int64_t>(0, layout.stop(i) - layout.nodes[i].start);
+    return sum;
+}
+
+// Run the program over a known height. A hostile plan makes any number of rows of a few.
+tl_status size_known(Layout &layout, std::string &message) {
+    const int64_t accepted = MOST_STEPS + 64 * layout.count() * (layout.in_stop - layout.in_first);
+    if (steps(layout) > accepted) {
+        message = std::to_string(steps(layout)) + " rows of all values in all; accepted for this image: " + std::to_string(accepted);
+        return TL_BAD_SIZE;
     }
-    const int64_t base = settled(plan), turn = period(plan);
+    begin(layout);
+    Counter counter(layout);
+    for (int64_t row = layout.in_first; row < layout.in_stop; ++row) counter.advance(layout.trial, row + 1);
+    return TL_OK;
+}
+
+// Run it over an endless image, and to an end at one height of each remainder of the period: which end it will be is not known.
+tl_status size_endless(Layout &layout, std::string &message) {
+    const Plan &plan = *layout.plan;
+    const int64_t base = settled(plan), turn = period(plan), width = layout.request.width;
+    Size *endless = layout.sizes;
+    layout.sizes = layout.known_sizes;
+    const bool too_many = steps(layout) > MOST_STEPS;
+    layout.sizes = endless;
+    if (too_many) {
+        message = HEIGHT_NEEDED;
+        return TL_NEEDS_HEIGHT;
+    }
+    begin(layout);
+    Counter counter(layout);
+    for (int64_t row = 0; row < base; ++row) counter.advance(layout.trial, row + 1);
     for (int64_t height = base; height < base + turn; ++height) {
         std::string refused;  // no image has such a height: nothing to provide for
-        if (!value_sizes(plan, layout.request.width, height, layout.known_sizes, refused)) continue;
-        begin(layout);
-        Counter counter(layout);
-        for (int64_t row = 0; row < height; ++row) counter.advance(layout.trial, row + 1);
-        Size *endless = layout.sizes;
-        layout.sizes = layout.known_sizes;
-        counter.advance(layout.trial, height);
-        layout.sizes = endless;
+        if (value_sizes(plan, width, height, layout.known_sizes, refused)) {
+            std::copy(layout.trial, layout.trial + layout.count(), layout.progress);
+            layout.sizes = layout.known_sizes;
+            counter.advance(layout.progress, height);
+            layout.sizes = endless;
+        }
+        value_sizes(plan, width, base, layout.known_sizes, refused);
+        counter.advance(layout.trial, height + 1);
     }
-    return value_sizes(plan, layout.request.width, base, layout.known_sizes, message) ? TL_OK : TL_BAD_SIZE;
+    return TL_OK;
+}
+
+tl_status size_rings(Layout &layout, std::string &message) {
+    // A value of which only the size matters is made nevertheless.
+    for (int i = 0; i < layout.count(); ++i) layout.nodes[i].capacity = layout.plan->ops[i].group();
+    return layout.request.height > 0 ? size_known(layout, message) : size_endless(layout, message);
 }
 
 void place(Layout &layout) {
@@ -190,7 +223,7 @@ tl_status check_request(const Plan &plan, const tl_request &request, std::string
         return TL_BAD_SIZE;
     }
     if (request.height == 0 && (plan.needs_height() || settled(plan) == 0)) {
-        message = "the height must be known before the first row";
+        message = HEIGHT_NEEDED;
         return TL_NEEDS_HEIGHT;
     }
     return TL_OK;
@@ -258,7 +291,8 @@ int64_t settled(const Plan &plan) {
     const int64_t turn = period(plan);
     for (const Op &op : plan.ops) reach += op.kh + 2 * op.group() + op.top + op.bottom + int64_t(op.rows) * (op.warm_up + 1) + 4;
     const int64_t rows = round_up(2 * reach * std::min<int64_t>(turn, 64) + 2 * turn, turn);
-    return turn > 256 || rows > (1 << 17) ? 0 : rows;
+    const double steps = double(rows) * double(turn) * double(plan.ops.size());  // that sizing the rings would take
+    return turn > 256 || steps > (1 << 22) ? 0 : rows;
 }
 
 void halo(const Plan &plan, const tl_request &request, const Layout &layout, int64_t &above, int64_t &below) {

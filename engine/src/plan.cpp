@@ -11,6 +11,7 @@ namespace {
 constexpr uint32_t FORMAT = 1, HEADER = 64, MAX_NODES = 10000, MAX_WORDS = 1u << 22, MAX_TENSORS = 1u << 16;
 constexpr uint64_t MAX_FLOATS = 1ull << 26;
 constexpr int MAX_CHANNELS = 1 << 16;
+constexpr int64_t MAX_PHASES = 1 << 15;  // of all transposed convolutions, squares of strides
 
 const char *const NAMES[KIND_END] = {"", "pixels_in", "pixels_out", "conv2d", "conv_transpose2d", "activation", "clamp", "affine",
                                      "add", "multiply", "concat", "channel_gather", "channel_max", "softmax_sum", "pixel_shuffle",
@@ -345,8 +346,21 @@ void pack_transposed(Op &op) {
         }
 }
 
+// Many nodes may share a tensor, but each packs it for itself: what that takes has a limit, or a small plan could take any memory.
+void count_packed(Plan &plan, const Op &op) {
+    if (op.kind == CONV2D) plan.packed += op.tensors[0].count * (op.kh == 3 ? 2 : 1);
+    if (op.kind == EDGE_SR) plan.packed += op.tensors[0].count * 2;
+    plan.packed += int64_t(op.channels.size()) * 64;  // a gather copies its list: a few million entries in all are plenty
+    if (op.kind == CONV_TRANSPOSE2D) {
+        plan.packed += op.tensors[0].count;
+        plan.phases += op.stride * op.stride;
+    }
+    check(plan.packed <= int64_t(2 * MAX_FLOATS), "the nodes' weights are too many");
+    check(plan.phases <= MAX_PHASES, "the strides of transposed convolutions are too large for so many of them");
+}
+
 void pack(Plan &plan, Op &op) {
-    check(plan.bytes() / 4 <= int64_t(2 * MAX_FLOATS), "the nodes' weights are too many");
+    count_packed(plan, op);
     op.winograd = op.kind == CONV2D && op.kh == 3 && op.stride == 1 && op.groups == 1 && std::min(op.in, op.out) >= WINOGRAD_CHANNELS &&
                   !plan.values[op.inputs[0]].banded;  // a band's rows need not come in fours
     if (op.winograd)

@@ -93,6 +93,7 @@ struct Plan {
     std::vector<Value> values;      // value i + 1 is made by op i
     int input_channels = 0, input_type = U8, output_type = U8;
     uint64_t hash = 0;
+    int64_t packed = 0, phases = 0;  // floats of all nodes' weights as the kernels read them; phases of transposed convolutions
     const Kernels *kernels = nullptr;
     const char *isa = "";
 

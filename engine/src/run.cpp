@@ -61,6 +61,10 @@ tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts
     std::vector<Size> sizes(plan.values.size());
     if (!value_sizes(plan, request.width, request.height, sizes.data(), message)) return TL_BAD_SIZE;
     const int64_t height = sizes.back().height, first = request.first_row, stop = request.stop_row > 0 ? request.stop_row : height;
+    if (first < 0 || first >= stop || stop > height) {
+        message = "rows [" + std::to_string(first) + ", " + std::to_string(stop) + "); accepted: rows of the result, " + std::to_string(height);
+        return TL_BAD_ARGUMENT;
+    }
     const int64_t scale = std::max<int64_t>(1, height / request.height);  // output rows of one input row stay together
     bool whole = plan.whole_image_node() >= 0;
     for (const Value &value : plan.values) whole = whole || value.banded;
@@ -73,10 +77,6 @@ tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts
         if (to <= at) continue;
         parts.requests.push_back({request.width, request.height, at, to});
         at = to;
-    }
-    if (parts.requests.empty()) {
-        message = "no rows are asked for";
-        return TL_BAD_ARGUMENT;
     }
     return TL_OK;
 }

@@ -9,7 +9,7 @@ from tests.engine.cases import CASES, CHANNELS, PAD_MODES, SIZES, image_for, sin
 from tests.engine.images import IMAGE_CASES, TOLERANCES
 from tests.engine.machine import load, reference, whole
 from tests.plans import conv
-from thinlens.model.ops import OPS
+from thinlens.model import ops
 from thinlens.runtime import library
 from thinlens.runtime.engine import NativePlan
 
@@ -26,7 +26,7 @@ def test_the_plainest_instruction_set_is_always_there():
 
 
 def test_every_op_has_a_case():
-    assert {type(node.op) for plan in CASES.values() for node in plan.nodes} == set(OPS)
+    assert {type(node.op) for plan in CASES.values() for node in plan.nodes} == set(ops.OPS)
 
 
 def assert_all_agree(plan, tensors, sizes):
@@ -64,6 +64,17 @@ def test_convolutions_of_every_width_and_padding(channels, mode, kernel):
     ):
         plan = single(op, op.in_channels)
         assert_all_agree(plan, tensors_for("convolution", plan), sizes)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+@pytest.mark.parametrize("mode", PAD_MODES)
+def test_convolutions_that_change_the_height(rows, mode):
+    """Rows that are made together may reach below the image, which is lower or higher than the input."""
+    op = ops.Conv2d(in_channels=9, out_channels=8, kernel=(3, 3), padding=(rows, 1), pad_mode=mode)
+    plan = single(op, 9)
+    assert_all_agree(
+        plan, tensors_for("height", plan), [(height, width) for height in range(1, 10) for width in (7, 65)]
+    )
 
 
 @pytest.mark.parametrize("name", IMAGE_CASES)

@@ -1,7 +1,7 @@
 """Write what the NumPy reference makes of small images by every op, for `engine/tests/replay.cpp` to replay anywhere.
 
-    python -m tests.engine.vectors vectors.bin       all vectors in one file
-    python -m tests.engine.vectors --corpus FOLDER   plans without results, a file each: what fuzzing starts from
+    python -m tests.engine.vectors vectors.bin             all vectors in one file
+    python -m tests.engine.vectors --corpus engine/fuzz    plans and saved states, a file each: fuzzing starts from them
 
 Little-endian: ``TLVECTR1``, u32 count, then for each vector: name (u32 length, bytes); i64 width, height, bytes of an
 input row, output width, height, channels; u32 type of the output (0 u8, 1 u16, 2 f32); f64 tolerance; u64 digest of the
@@ -25,6 +25,13 @@ MAGIC = b"TLVECTR1"
 FIXED = struct.Struct("<6qIdQ")
 SOME_SIZES = (SIZES[0], SIZES[1], SIZES[2], SIZES[4], SIZES[6], SIZES[9])
 CORPUS_BYTES = 1200  # plans that are larger teach a fuzzer nothing more
+# Before a plan (engine/fuzz/state_fuzzer.cpp): width and height less one, rows pushed, number of changes; place, mask,
+# part.
+CHANGES = (
+    b"\x08\x06\x03\x00",
+    b"\x40\x0b\x05\x02\x00\x30\x01\x01\x00\x07\xff\x00",
+    b"\x02\x09\x09\x01\x00\x20\x00\xff",
+)
 
 
 def digest(data):
@@ -75,20 +82,29 @@ def iter_plans():
         yield name, case.compiled()
 
 
+def write_corpus(folder):
+    """Write a folder of seeds for each fuzz target."""
+    plans, states = folder / "corpus", folder / "states"
+    small = [(name, data) for name, data in iter_plans() if len(data) <= CORPUS_BYTES]
+    for target in (plans, states):
+        target.mkdir(parents=True, exist_ok=True)
+    for index, (name, data) in enumerate(small):
+        (plans / f"{name}.plan").write_bytes(data)
+        if index % 4 == 0 or "bands" in name:
+            (states / f"{name}.state").write_bytes(CHANGES[index % len(CHANGES)] + data)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", help="all vectors")
-    parser.add_argument("--corpus", type=Path, help="folder for plans alone")
+    parser.add_argument("--corpus", type=Path, help="folder for the seeds of fuzzing")
     arguments = parser.parse_args()
     if arguments.file:
         vectors = list(iter_vectors())
         arguments.file.parent.mkdir(parents=True, exist_ok=True)
         arguments.file.write_bytes(MAGIC + struct.pack("<I", len(vectors)) + b"".join(vectors))
     if arguments.corpus:
-        arguments.corpus.mkdir(parents=True, exist_ok=True)
-        for name, data in iter_plans():
-            if len(data) <= CORPUS_BYTES:
-                (arguments.corpus / f"{name}.plan").write_bytes(data)
+        write_corpus(arguments.corpus)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_the_kind_chooses_the_trainer(path: Path) -> None:
         ('loop.steps="a"', r"`loop\.steps`: got 'a'; accepted: `int`$"),
         ("loop.steps=0", r"`loop\.steps`: got 0; accepted: `int` >= 1"),
         ("loop.lr=nan", r"`loop\.lr`: got nan; accepted: `float` > 0"),
-        ('loop.kind="magic"', r"`loop\.kind`: got 'magic'; accepted: 'shared_phase', 'plain'"),
+        ('loop.kind="magic"', r"`loop\.kind`: got 'magic'; accepted: 'shared_phase', 'plain', 'narrowed'"),
         ('loop.accelerator="gpu"', r"`loop\.accelerator`: got 'gpu'; accepted: 'cpu', 'cuda'"),
         ('data.terms="free"', r"`data\.terms`: got 'free'; accepted: 'permissive', 'any'"),
         ("data.train=[]", r"`data\.train`: got \[\]; accepted: a list of length >= 1"),

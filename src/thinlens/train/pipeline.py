@@ -9,15 +9,18 @@ from torch import nn
 from thinlens.atomic import write_bytes
 from thinlens.errors import OutputError, RecipeError
 from thinlens.model.card import DataSource, ModelCard, Training
-from thinlens.model.file import Model, write_model
+from thinlens.model.file import Model, read_model, write_model
+from thinlens.models import find_model
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.images import ImageFolder, find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Progress, Watch, fit, ignore_progress
 from thinlens.train.lower import lower
+from thinlens.train.narrow import log_mse, narrow
 from thinlens.train.networks import Configuration, create_network, find_configuration
-from thinlens.train.networks.edge_sr import EdgeSR
-from thinlens.train.recipe import Plain, Recipe, SharedPhase
+from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNN, EdgeSRCNNConfig
+from thinlens.train.networks.espcn import EspcnConfig
+from thinlens.train.recipe import Narrowed, Plain, Recipe, SharedPhase
 from thinlens.train.shared_phase import fit_shared_phase
 
 MODEL = "model.safetensors"
@@ -72,18 +75,21 @@ def train_network(
         with torch.no_grad():
             network.get_parameter("filter.weight").copy_(torch.from_numpy(weight))
     elif isinstance(recipe.loop, Plain):
+        if isinstance(recipe.loop, Narrowed) and isinstance(network, EdgeSRCNN):
+            narrow(network, train, recipe.loop, recipe.seed)
         fit_plain(network, train, recipe.loop, recipe.seed, watch)
     return network
 
 
 def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch) -> None:
-    """Train any luma network end to end on random crops, mean squared error; in place."""
+    """Train any luma network end to end on random crops, by the mean squared error if not told otherwise; in place."""
     crops = CropSampler(train, settings.crop, settings.batch, seed)
+    measure = log_mse if isinstance(settings, Narrowed) and settings.loss == "log_mse" else nn.functional.mse_loss
 
     def loss(module: nn.Module, step: int) -> torch.Tensor:
         device = next(module.parameters()).device
         lq, hq = (torch.from_numpy(batch).to(device) for batch in crops.batch(step))
-        return nn.functional.mse_loss(module(lq), hq)
+        return measure(module(lq), hq)
 
     fit(network, loss, settings, watch)
 
@@ -130,6 +136,24 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
             f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '
             '(`edge_sr_max_*`, `edge_sr_tm_*`, `edge_sr_tr_*`); use "plain"'
         )
+    if isinstance(recipe.loop, Narrowed):
+        _check_source(recipe.network, recipe.loop.source, configuration)
+
+
+def _check_source(network: str, name: str, configuration: Configuration) -> None:
+    """The source of a narrowed training is an ESPCN of the same scale that is wide enough."""
+    if not isinstance(configuration, EdgeSRCNNConfig):
+        raise RecipeError(f'`loop.kind`: got "narrowed" for `{network}`; it trains only `edge_sr_cnn_*`; use "plain"')
+    source = find_configuration(read_model(find_model(name)).card.name)
+    if not isinstance(source, EspcnConfig) or not _is_wider(source, configuration):
+        raise RecipeError(
+            f"`loop.source`: got `{source.name}` for `{network}`; accepted: an ESPCN of scale {configuration.scale} "
+            f"with D >= {configuration.width} and S >= {configuration.shrink}"
+        )
+
+
+def _is_wider(source: EspcnConfig, network: EdgeSRCNNConfig) -> bool:
+    return source.scale == network.scale and source.width >= network.width and source.shrink >= network.shrink
 
 
 def _read(folders: list[ImageFolder], scale: int, name: str, progress: Progress) -> list[Pair]:

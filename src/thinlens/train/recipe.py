@@ -17,7 +17,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -97,13 +97,30 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
     optimiser: Literal["adam", "soap"] = "soap"
 
 
+class Narrowed(Plain, tag_field="kind", tag="narrowed", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """eSR-CNN, begun from a trained ESPCN of its scale, see `thinlens.train.narrow`; then as ``plain``.
+
+    Args:
+        source: the ESPCN: a shipped model, or the path of a model file.
+        chosen_on: crops on which its channels are chosen.
+        loss: ``log_mse`` averages the logarithms of the crops' mean squared errors, as the mean PSNR of images does.
+    """
+
+    source: str
+    chosen_on: Count = 160
+    loss: Literal["mse", "log_mse"] = "log_mse"
+
+
+LOOPS: dict[str, type[Loop]] = {"shared_phase": SharedPhase, "plain": Plain, "narrowed": Narrowed}
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides a model's weights.
 
     Args:
         network: a name that `thinlens networks` prints; the model is named after it.
         data: which images.
-        loop: how it is trained; ``kind`` is ``shared_phase`` or ``plain``.
+        loop: how it is trained; ``kind`` is ``shared_phase``, ``plain`` or ``narrowed``.
         seed: of every random draw, >= 0.
         schedule: ``short`` if the training is shorter than its method's paper asks for.
         licence: SPDX identifier of the weights' licence.
@@ -111,7 +128,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     network: str
     data: Data
-    loop: SharedPhase | Plain
+    loop: SharedPhase | Plain | Narrowed
     seed: Annotated[int, Meta(ge=0)] = 0
     schedule: Literal["full", "short"] = "full"
     licence: str = "Apache-2.0"
@@ -198,7 +215,11 @@ def _explain(message: str, table: dict[str, Any]) -> str:
 
 
 def _explain_unknown(key: str, path: str, table: dict[str, Any]) -> str:
-    kinds = {"": Recipe, "data": Data, "loop": Plain if _value_at(table, "loop.kind") == "plain" else SharedPhase}
+    kinds: dict[str, type[msgspec.Struct]] = {
+        "": Recipe,
+        "data": Data,
+        "loop": LOOPS.get(str(_value_at(table, "loop.kind")), SharedPhase),
+    }
     known = [*kinds.get(path, Recipe).__struct_fields__] + (["kind"] if path == "loop" else [])
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(f'`{_join(path, name)}`' for name in near)}? " if near else ""
@@ -208,9 +229,9 @@ def _explain_unknown(key: str, path: str, table: dict[str, Any]) -> str:
 def _accepted_values(path: str, table: dict[str, Any]) -> str:
     """Values that an enumerated field takes."""
     if path.endswith("kind"):
-        return "'shared_phase', 'plain'"
-    owner = {"data": Data, "loop": SharedPhase}.get(path.split(".")[0], Recipe)
-    hint = owner.__annotations__.get(path.split(".")[-1]) or Loop.__annotations__.get(path.split(".")[-1])
+        return ", ".join(repr(kind) for kind in LOOPS)
+    owner = {"data": Data, "loop": Narrowed}.get(path.split(".")[0], Recipe)
+    hint = get_type_hints(owner).get(path.split(".")[-1])
     return ", ".join(repr(value) for value in getattr(hint, "__args__", ())) or f"not {_value_at(table, path)!r}"
 
 
