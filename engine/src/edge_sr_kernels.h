@@ -92,7 +92,8 @@ void absorb_integers(const EdgeSrPlan &plan, const void *row, int input_type, in
     const int shift = plan.line_shift;
     if (input_type == EDGE_SR_BYTES) {
         const uint8_t *in = static_cast<const uint8_t *>(row);
-        for (int64_t x = 0; x < width; ++x) line[x] = int16_t(in[x] << shift);
+        const uint16_t unit = uint16_t(1u << shift);  // multiplied, not shifted: compilers keep that in 16 bits
+        for (int64_t x = 0; x < width; ++x) line[x] = int16_t(uint16_t(in[x] * unit));
     } else {
         const int16_t *in = static_cast<const int16_t *>(row);
         for (int64_t x = 0; x < width; ++x) line[x] = int16_t(in[x] >> (5 - shift));
