@@ -3,9 +3,9 @@
     python benchmarks/training_curve.py recipes/NAME.toml --data DIR --official DIR --model OUT.safetensors \
         -o docs/results/NAME_curve.svg
 
-Plain recipes only. Every 400 steps the network as it is, not yet averaged, restores the validation images (`lq` pieces
-of at most 256 x 256 from their middle); PSNR is that of the usual protocol. The last point is the averaged network's,
-the dashed line the official one's. The numbers are written beside, as JSON.
+For networks that are trained on crops. Every 400 steps the network as it is, not yet averaged, restores the middles (at
+most 256 x 256 of `lq`) of the validation images; PSNR is that of the usual protocol. The last point is the averaged
+network's, the dashed line the official one's. The numbers are written beside, as JSON.
 """
 
 import argparse
@@ -24,9 +24,11 @@ from thinlens.train.datasets.images import find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.importer import import_weights, official_name
 from thinlens.train.loop import Watch
+from thinlens.train.narrow import narrow
 from thinlens.train.networks import create_network, find_configuration
+from thinlens.train.networks.edge_sr import EdgeSRCNN
 from thinlens.train.pipeline import fit_plain, to_model
-from thinlens.train.recipe import Plain, read_recipe
+from thinlens.train.recipe import Narrowed, Plain, read_recipe
 from thinlens.train.thaw import thaw
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 360, 64, 40, 16, 12
@@ -102,7 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = read_recipe(options.recipe)
     if not isinstance(recipe.loop, Plain):
-        parser.error(f"`{options.recipe}`: its loop is not `plain`")
+        parser.error(f"`{options.recipe}`: its loop does not train on crops")
     configuration = find_configuration(recipe.network)
     scale, begun = configuration.scale, time.monotonic()
     folders = find_images(options.data, recipe.data.train, permissive=True)
@@ -113,6 +115,8 @@ def main() -> None:
     pieces = [piece(pair, scale) for pair in held_out]
     torch.manual_seed(recipe.seed)
     network = create_network(recipe.network)
+    if isinstance(recipe.loop, Narrowed) and isinstance(network, EdgeSRCNN):
+        narrow(network, train, recipe.loop, recipe.seed)
     curve: list[tuple[int, float]] = []
 
     def progress(_: str, done: float, total: float) -> None:
