@@ -134,11 +134,11 @@ import numpy as np
 from tests.engine.machine import load, whole
 from tests.plans import conv, plan_of, tensors_of
 
-shallow, deep = (plan_of(("image", conv(channels), "input"), input_channels=channels[0]) for channels in ((3, 3), (16, 64)))
-work = [(load(plan, tensors_of(plan)), np.ones((64, 256, plan.input_channels), np.float32)) for plan in (shallow, deep)]
+plans = [plan_of(("image", conv(width), "input"), input_channels=width[0]) for width in ((3, 3), (16, 64))]  # strips, a team
+work = [(load(plan, tensors_of(plan)), np.ones((64, 256, plan.input_channels), np.float32)) for plan in plans]
 expected = [whole(plan, image) for plan, image in work]
-pages = int(Path("/proc/self/statm").read_text().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (6 << 20),) * 2)  # no room for a thread's stack
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (6 << 20),) * 2)  # no room for a thread's stack
 assert all(np.array_equal(whole(*pair, threads=3), one) for pair, one in zip(work, expected, strict=True))
 """
 
