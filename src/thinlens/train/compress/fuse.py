@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from thinlens.errors import RecipeError
 from thinlens.train.blocks.rep_conv import BRANCHES, Branch, RepConv, Space
 from thinlens.train.ops import Conv2d
 
@@ -64,10 +65,16 @@ def train_form(network: nn.Module, branches: Sequence[Branch] | None, space: Spa
 
     Returns:
         The network itself, with other blocks if asked for, or a copy.
+
+    Raises:
+        RecipeError: if the network has no 3x3 convolution, or none of the branches can take its weights over.
     """
     blocks = [(name, module) for name, module in network.named_modules() if isinstance(module, RepConv)]
-    if not blocks:
-        return network if branches is None else expand(network, branches, space)
+    if not blocks and branches is not None:
+        expanded = expand(network, branches, space)
+        if not any(isinstance(module, RepConv) for module in expanded.modules()):
+            raise RecipeError("branches: the network has no 3x3 convolution that is its own; leave them out")
+        return expanded
     for name, block in blocks:
         block.space = space
         if branches is not None:
