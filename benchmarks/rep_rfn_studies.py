@@ -3,7 +3,7 @@
     python benchmarks/rep_rfn_studies.py STUDY ... --data DIR --runs DIR [--steps 3000] [--seeds 0 1 2]
 
 STUDY is one of blocks, redundancy, branches, losses, optimisers, or ``all``. ``--data`` holds train, train_extra, val,
-Set5, Set14 and B100; ``--runs`` keeps what was trained: a second call goes on where the first was stopped, whatever the
+Set5 and Set14; ``--runs`` keeps what was trained: a second call goes on where the first was stopped, whatever the
 moment. Writes ``docs/results/rep_rfn_studies.json`` and ``.md`` after each network; what they hold of other networks
 stays. In ``optimisers`` the time is equal and not the steps: those of the slower ones are cut by what a step takes.
 """
@@ -35,7 +35,7 @@ from thinlens.train.recipe import Recipe, to_recipe
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ["train/cid22", "train/clic2025_half", "train_extra"]
-SETS = ("val", "Set5", "Set14", "B100")
+SETS = ("val", "Set5", "Set14")
 TRIAL_STEPS = 30  # by which the time of a step is taken
 
 # All studies train alike but for what they study: the paper's loss, RepRFN's own optimiser here.
@@ -142,9 +142,8 @@ def pairs_of(data: Path) -> list[Pair]:
     return list(iter_pairs((path for folder in folders for path in folder.files), 4, 3))
 
 
-def train(recipe: Recipe, data: Path, runs: Path) -> Model:
-    """Train, or go on, or take what an earlier call has trained: kept in a folder that bears the recipe's hash."""
-    directory = runs / f"{recipe.network}-{recipe.sha256()[:12]}"
+def train(recipe: Recipe, data: Path, directory: Path) -> Model:
+    """Train, or go on, or take what an earlier call has trained, in the training's own folder."""
     path = directory / "model.safetensors"
     if not path.is_file():
         directory.mkdir(parents=True, exist_ok=True)
@@ -183,8 +182,11 @@ def steps_of(study: Study, steps: int, data: Path, runs: Path) -> dict[str, int]
     return found
 
 
-def measure(model: Model, data: Path) -> dict[str, dict[str, float]]:
-    """PSNR on Y and RGB, and SSIM, on all sets."""
+def measure(model: Model, data: Path, kept: Path) -> dict[str, dict[str, float]]:
+    """PSNR on Y and RGB, and SSIM, on all sets; kept in a file, because studies share trainings."""
+    if kept.is_file():
+        known: dict[str, dict[str, float]] = json.loads(kept.read_text())
+        return known
     session, found = Session(model, threads=1), {}
     for name in SETS:
         quality = evaluate(session.run, list_images(data / name), scale=model.card.scale, colour=True)
@@ -193,6 +195,7 @@ def measure(model: Model, data: Path) -> dict[str, dict[str, float]]:
             "psnr_rgb_db": round(quality.psnr_rgb_db or 0.0, 4),
             "ssim_y": round(quality.ssim_y, 5),
         }
+    kept.write_text(json.dumps(found))
     return found
 
 
@@ -204,7 +207,8 @@ def iter_rows(names: Sequence[str], arguments: argparse.Namespace) -> Iterator[d
         for seed in arguments.seeds:
             for variant in study.variants:
                 recipe = recipe_for(variant, steps[variant.name], seed)
-                model = train(recipe, arguments.data, arguments.runs)
+                directory = arguments.runs / f"{recipe.network}-{recipe.sha256()[:12]}"
+                model = train(recipe, arguments.data, directory)
                 yield {
                     "study": name,
                     "variant": variant.name,
@@ -215,7 +219,7 @@ def iter_rows(names: Sequence[str], arguments: argparse.Namespace) -> Iterator[d
                     "minutes": model.card.training.minutes,
                     "recipe_sha256": recipe.sha256(),
                     "host": f"{platform.machine()}, torch {torch.__version__}",
-                    "quality": measure(model, arguments.data),
+                    "quality": measure(model, arguments.data, directory / "quality.json"),
                 }
 
 

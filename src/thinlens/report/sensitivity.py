@@ -36,8 +36,8 @@ def draw_sensitivity(title: str, ratios: Sequence[float], lines: Sequence[Line])
 
     parts = ['<rect width="100%" height="100%" fill="white"/>', _text(12, 18, title, weight="bold")]
     for at, (ratio, colour) in enumerate(zip(ratios, COLOURS, strict=False)):
-        parts.append(f'<circle cx="{left + 70 * at:.0f}" cy="32" r="4" fill="{colour}"/>')
-        parts.append(_text(left + 70 * at + 8, 36, f"{ratio:.0%} gone"))
+        parts.append(f'<circle cx="{left + 90 * at:.0f}" cy="32" r="4" fill="{colour}"/>')
+        parts.append(_text(left + 90 * at + 8, 36, f"{ratio:.0%} gone"))
     for power in range(LOW, HIGH + 1):
         place, sign = x(10.0**power), {LOW: "≤ ", HIGH: "≥ "}.get(power, "")
         parts.append(f'<line x1="{place}" y1="{TOP - 4}" x2="{place}" y2="{height - BOTTOM}" stroke="#ddd"/>')

@@ -107,12 +107,12 @@ class RepConv(nn.Module):
             return convolve(self.op, x, kernel, bias if self.op.bias else None)
         up, left = self.op.padding
         x = padded(x, (up, up, left, left), self.op.pad_mode)
-        parts = [path(x) for path in self.paths.values()]
+        parts: list[torch.Tensor] = [path(x) for path in self.paths.values()]
         if self.own is not None:
             kernel, bias = self._own(x.dtype)
             kernel, bias = kernel - self.offset_kernel.to(x.dtype), bias - self.offset_bias.to(x.dtype)
             parts.append(F.conv2d(x, kernel, bias, self.op.stride, 0, 1, self.op.groups))
-        return torch.stack(parts).sum(0)
+        return sum(parts[1:], start=parts[0])
 
     def fold(self, dtype: torch.dtype = torch.float64) -> Folded:
         """Kernel and bias of the one convolution that computes the sum of all paths, as a function of their weights.
@@ -123,12 +123,12 @@ class RepConv(nn.Module):
         Returns:
             ``(out, in / groups, 3, 3)`` and ``(out,)``; the bias is zero if the convolution has none.
         """
+        own_kernel, own_bias = self._own(dtype)
         kernel, bias = self._others(dtype)
-        kernel, bias = kernel - self.offset_kernel.to(dtype), bias - self.offset_bias.to(dtype)
-        if self.own is not None:
-            own_kernel, own_bias = self._own(dtype)
-            kernel, bias = own_kernel + kernel, own_bias + bias
-        return kernel, bias
+        return (
+            own_kernel + (kernel - self.offset_kernel.to(dtype)),
+            own_bias + (bias - self.offset_bias.to(dtype)),
+        )
 
     def fuse(self) -> Conv2d:
         """The convolution that computes the same; weights are added up in float64 and rounded once."""
@@ -139,21 +139,21 @@ class RepConv(nn.Module):
         return fused
 
     def _own(self, dtype: torch.dtype) -> Folded:
-        """Weights of the 3x3 path."""
-        conv = self.own
-        assert conv is not None  # noqa: S101  # for the type checker; callers have looked
-        return conv.weight.to(dtype), _bias_or_zero(conv, dtype)
+        """Weights of the 3x3 path; zeros if there is none."""
+        if self.own is None:
+            return self._nothing(dtype)
+        return self.own.weight.to(dtype), _bias_or_zero(self.own, dtype)
 
     def _others(self, dtype: torch.dtype) -> Folded:
         """Fold of all paths but the 3x3 one."""
-        kernel, bias = (
-            torch.zeros_like(self.offset_kernel, dtype=dtype),
-            torch.zeros_like(self.offset_bias, dtype=dtype),
-        )
+        kernel, bias = self._nothing(dtype)
         for path in self.paths.values():
             more, shift = cast("_Path", path).fold(dtype)
             kernel, bias = kernel + more, bias + shift
         return kernel, bias
+
+    def _nothing(self, dtype: torch.dtype) -> Folded:
+        return torch.zeros_like(self.offset_kernel, dtype=dtype), torch.zeros_like(self.offset_bias, dtype=dtype)
 
 
 def _create_path(branch: Branch, op: ops.Conv2d) -> "_Path":
