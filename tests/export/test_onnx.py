@@ -1,5 +1,8 @@
 """ONNX written from the plan: the same function in ONNX Runtime at any size, borders included."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -70,6 +73,15 @@ def test_sizes_are_free_and_facts_are_kept():
     shape = proto.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in shape] == ["batch", 1, "height", "width"]
     assert {p.key: p.value for p in proto.metadata_props}["scale"] == "3"
+
+
+def test_a_network_on_another_range_takes_pixels_in_0_to_1():
+    model = template_matching_model(2)
+    ranged = replace(model, card=msgspec.structs.replace(model.card, value_range=(0.0, 255.0)))
+    lq = np.random.default_rng(0).random((1, 1, 9, 7), np.float32)
+    (found,) = session_of(to_onnx(ranged)).run(["image"], {"input": lq})
+    (stretched,) = session_of(to_onnx(model)).run(["image"], {"input": 255 * lq})
+    assert np.abs(found - stretched / 255).max() < 1e-5
 
 
 def test_the_same_model_gives_the_same_bytes():
