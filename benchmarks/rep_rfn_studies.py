@@ -36,6 +36,7 @@ from thinlens.train.recipe import Recipe, to_recipe
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ["train/cid22", "train/clic2025_half", "train_extra"]
 SETS = ("val", "Set5", "Set14")
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # 95 %, by the number of seeds
 TRIAL_STEPS = 30  # by which the time of a step is taken
 
 # All studies train alike but for what they study: the paper's loss, RepRFN's own optimiser here.
@@ -229,15 +230,15 @@ def to_page(rows: list[dict[str, Any]]) -> str:
         "# RepRFN's studies at 16 channels, x4\n\n"
         "`python benchmarks/rep_rfn_studies.py` trains, measures and writes this page; every figure, recipe hash and\n"
         "minute is in the record beside it. PSNR of Y in dB (Matlab's bicubic, border of 4 cut), mean over the seeds\n"
-        "and, behind ±, their standard deviation. *Against*: difference to the first line, seed by seed, and twice\n"
-        "its standard error; where that covers it, the study cannot tell the two apart, and the line says `=`.\n"
+        "and, behind ±, their standard deviation. *Against*: difference to the first line, seed by seed, and the\n"
+        "half width of its 95 % interval; where that covers it, the study cannot tell the two apart: `=`.\n"
     )
     for name, study in STUDIES.items():
         for steps in sorted({row["of"] for row in rows if row["study"] == name}):
             own = [row for row in rows if (row["study"], row["of"]) == (name, steps)]
-            unit = "in the time of the fastest one's" if study.equal_time else "of"
+            unit = f"{steps:,} steps each" if not study.equal_time else f"the time of {steps:,} steps of the fastest"
             seeds = len({row["seed"] for row in own})
-            page += f"\n## {study.title}\n\n{seeds} seeds, {unit} {steps:,} steps each. The paper: {study.paper}.\n\n"
+            page += f"\n## {study.title}\n\n{seeds} seeds, {unit}. The paper: {study.paper}.\n\n"
             page += f"| | steps | minutes | {' | '.join(SETS)} | against, on val |\n"
             page += f"|---|--:|--:|{'--:|' * len(SETS)}---|\n"
             page += "".join(f"{line}\n" for line in _lines(study, own))
@@ -265,13 +266,13 @@ def _by_seed(rows: list[dict[str, Any]], variant: str, name: str) -> dict[int, f
 
 
 def _against(differences: list[float]) -> str:
-    """Mean difference, twice its standard error, and whether that covers it."""
+    """Mean difference, the half width of its 95 % interval (Student's t), and whether that covers it."""
     if not any(differences):
         return ""
     mean = statistics.mean(differences)
     if len(differences) == 1:
         return f"{mean:+.3f}"
-    error = 2 * statistics.stdev(differences) / len(differences) ** 0.5
+    error = STUDENT.get(len(differences), 2.0) * statistics.stdev(differences) / len(differences) ** 0.5
     return f"{mean:+.3f} ± {error:.3f}{' =' if abs(mean) <= error else ''}"
 
 

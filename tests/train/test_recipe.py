@@ -130,5 +130,7 @@ def test_options_that_came_later_are_in_the_hash_only_where_they_say_something(p
     assert not any(word in first.canonical() for word in (b"loss", b"fourier", b"branches", b"space"))
     spelled = ['loop.loss="l2"', "loop.fourier=0.0", 'loop.space="weight"']
     assert read_recipe(path, [*PLAIN, *spelled]).sha256() == first.sha256()
+    narrowed = read_recipe(path, ['loop.kind="narrowed"', 'loop.source="a"', 'loop.loss="l2"'])
+    assert b'"loss":"l2"' in narrowed.canonical()  # its default is another
     for change in ('loop.loss="l1"', "loop.fourier=0.1", 'loop.space="image"', 'loop.branches=["3x3"]'):
         assert read_recipe(path, [*PLAIN, change]).sha256() != first.sha256(), change

@@ -13,7 +13,7 @@ from thinlens.model.plan import INPUT, Extent, Plan
 ENDLESS = 720720 * 16  # rows and columns of an image that counts as endless: a multiple of every scale in use
 MAX_PHASES = 1024
 MORE = 256  # pixels that an image may be made larger by on a side, to fit
-WORK = 1 << 17  # ops that `receptive_rows` follows: a second or two
+WORK = 1 << 17  # ops that `receptive_rows` and `fitting_size` follow: a second or two
 
 
 class Piece(NamedTuple):
@@ -107,14 +107,16 @@ def fitting_size(plan: Plan, size: Size) -> Size:
     Spatial attention needs 15 pixels a side, a pixel unshuffle multiples of its scale.
 
     Raises:
-        PlanError: if there is none within `MORE` pixels a side; what it says of ``size`` itself.
+        PlanError: if there is none within `MORE` pixels a side (fewer for plans of very many nodes); what it says of
+            ``size`` itself.
     """
     try:
         plan.extents(size)
     except PlanError:
-        for height in range(size[0], size[0] + MORE):
+        more = min(MORE, WORK // len(plan.nodes))
+        for height in range(size[0], size[0] + more):
             if _takes(plan, (height, ENDLESS)):
-                for width in range(size[1], size[1] + MORE):
+                for width in range(size[1], size[1] + more):
                     if _takes(plan, (height, width)):
                         return height, width
                 break

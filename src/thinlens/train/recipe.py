@@ -110,7 +110,7 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
     space: Space = "weight"
 
 
-# Fields that came after models had been trained: at these values they are no part of the hash.
+# Fields that came after models had been trained: where these are their defaults, and kept, they are not in the hash.
 LATER: dict[str, Any] = {"loss": "l2", "fourier": 0.0, "branches": None, "space": "weight"}
 
 
@@ -153,7 +153,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """All values as JSON with sorted keys, defaults spelled out (but for those of `LATER`), without `data.root`."""
         neutral = msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, root=""))
         values = msgspec.to_builtins(neutral)
-        values["loop"] = {k: v for k, v in values["loop"].items() if k not in LATER or v != LATER[k]}
+        defaults = {field.name: field.default for field in msgspec.structs.fields(self.loop)}
+        values["loop"] = {
+            key: value
+            for key, value in values["loop"].items()
+            if key not in LATER or not value == LATER[key] == defaults[key]
+        }
         return msgspec.json.encode(values, order="sorted")
 
     def sha256(self) -> str:
