@@ -27,8 +27,8 @@ FORMS = ("image space", "weight space", "inference form")
 HEAD = """# A training step of RepRFN x4: nine paths, or one convolution
 
 `python benchmarks/weight_space.py` measures and writes this page. Seconds a step (forward and backward, one thread),
-medians; ratios are medians of those within one turn, and the figure to trust: other work may have run on the machine. The
-inference form has no branches: it is what a step can cost at least.
+medians; ratios are medians of those within one turn, and the figure to trust: other work may have run on the machine.
+The inference form has no branches: it is what a step can cost at least.
 
 | width | batch | image space | weight space | inference form | image / weight | weight / inference |
 |--:|---|--:|--:|--:|--:|--:|

@@ -149,6 +149,16 @@ def test_a_width_may_be_asked_for():
             find_configuration(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["imdn_w2_x2", "imdn_w18_x3", "rfdn_w1_x2", "rfdn_w7_x4", "rfn_rfb3_w1_x2", "rep_rfn_w2_x3"]
+)
+def test_any_width_holds_together(name):
+    configuration = find_configuration(name)
+    plan, tensors = lower(configuration.create(), 3)
+    assert plan.channels()[plan.outputs["image"]] == 3
+    assert tensors["head.weight"].shape == (configuration.width, 3, 3, 3)
+
+
 def test_a_block_without_skips_forgets_its_input_and_one_with_them_does_not():
     """Where all convolutions are zero, only skips carry features on."""
     features = torch.rand(1, 6, 15, 15)

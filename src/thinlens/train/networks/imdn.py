@@ -25,7 +25,7 @@ class ImdnConfig:
 
     Args:
         scale: 2, 3 or 4.
-        width: feature channels, a multiple of 4 and at least 16; 64 in the paper.
+        width: feature channels, at least 2; 64 in the paper.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """
 
@@ -50,13 +50,14 @@ class DistillationBlock(nn.Module):
 
     def __init__(self, width: int, pad_mode: PadMode) -> None:
         super().__init__()
-        kept, rest = width // 4, width - width // 4
+        kept = max(1, width // 4)
+        rest = width - kept
         sizes = [(width, width), (rest, width), (rest, width), (rest, kept)]
         self.convs = nn.ModuleList(same_conv(*size, 3, pad_mode) for size in sizes)
         self.keep, self.rest = ChannelSlice(start=0, stop=kept), ChannelSlice(start=kept, stop=width)
         self.concat, self.activation, self.add = Concat(count=4), LeakyRelu(slope=SLOPE), Add()
-        self.attention = ContrastAttention(width, width // 16)
-        self.mix = same_conv(width, width, 1, pad_mode)
+        self.attention = ContrastAttention(4 * kept, max(1, kept // 4))
+        self.mix = same_conv(4 * kept, width, 1, pad_mode)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N C H W``."""

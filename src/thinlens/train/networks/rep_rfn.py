@@ -29,7 +29,7 @@ class RepRfnConfig:
 
     Args:
         scale: 2, 3 or 4.
-        width: feature channels, at least 3; 48 in the paper.
+        width: feature channels; 48 in the paper.
         branches: the paths of each RepBlock; all nine in the paper.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """

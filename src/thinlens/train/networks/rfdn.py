@@ -27,7 +27,7 @@ class RfdnConfig:
 
     Args:
         scale: 2, 3 or 4.
-        width: feature channels, even and at least 4; 50 as published.
+        width: feature channels; 50 as published.
         esa: form of the attention; ``original`` as published.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """
@@ -55,12 +55,12 @@ class ResidualDistillationBlock(nn.Module):
 
     def __init__(self, width: int, esa: EsaForm, pad_mode: PadMode) -> None:
         super().__init__()
-        half = width // 2
+        half = max(1, width // 2)
         self.distil = nn.ModuleList(same_conv(width, half, 1, pad_mode) for _ in range(3))
         self.refine = nn.ModuleList(same_conv(width, width, 3, pad_mode) for _ in range(3))
         self.last = same_conv(width, half, 3, pad_mode)
         self.mix = same_conv(4 * half, width, 1, pad_mode)
-        self.attention = SpatialAttention(width, width // 4, esa, pad_mode)
+        self.attention = SpatialAttention(width, max(1, width // 4), esa, pad_mode)
         self.concat, self.activation, self.add = Concat(count=4), LeakyRelu(slope=SLOPE), Add()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

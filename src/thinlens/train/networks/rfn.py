@@ -39,7 +39,7 @@ class RfnConfig:
     Args:
         scale: 2, 3 or 4.
         block: which skips a block has.
-        width: feature channels, at least 3; 48 in the paper. The attention has a third of them inside.
+        width: feature channels; 48 in the paper. The attention has a third of them inside.
         skip: the local skip, around the four convolutions (``block``) or around ``each``.
         mix: whether a 1x1 convolution stands before the attention.
         esa: form of the attention.
@@ -92,7 +92,7 @@ class ResidualFeatureBlock(nn.Module):
         self.around_block = config.block in ("rfb2", "rfb3")
         self.convs = nn.ModuleList(convs)
         self.mix = same_conv(width, width, 1, config.pad_mode) if config.mix else None
-        self.attention = SpatialAttention(width, width // 3, config.esa, config.pad_mode)
+        self.attention = SpatialAttention(width, max(1, width // 3), config.esa, config.pad_mode)
         self.activation, self.add = LeakyRelu(slope=SLOPE), Add()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
