@@ -270,7 +270,9 @@ public:
         make_taps(true);
         plan.integer = levels_in && bytes_out && fits_integers();
         if (!plan.integer) make_taps(false);
-        plan.fused = plan.folded && plan.competition <= EDGE_SR_LARGEST && spec.kernel <= 7;
+        const bool rule = plan.competition <= EDGE_SR_LARGEST || (plan.competition == EDGE_SR_PRODUCT && spec.kernel <= 5) ||
+                          (plan.competition == EDGE_SR_BOUNDED && spec.candidates == 2);
+        plan.fused = rule && (plan.folded || spec.scale == 2);
     }
 
     std::shared_ptr<Storage> build() {
@@ -397,19 +399,31 @@ private:
             storage_->float_weights.push_back(float(coefficient(filter, spec_.kernel, taps_.list[size_t(tap)][0], folded())));
     }
 
-    // The order of the visit: each row, each distance, even then odd; groups of a block innermost.
+    // The order of the visit: each row, each distance, even then odd (or each phase); groups of a block innermost.
     void fuse_orbits() {
-        const int groups = storage_->plan.groups;
-        for (OrbitPlan &orbit : find_orbits(spec_.scale, folded())) {
+        const int block = storage_->plan.competition <= EDGE_SR_LARGEST ? EDGE_SR_FUSED : 3;
+        for (OrbitPlan &orbit : folded() ? find_orbits(spec_.scale, true) : std::vector<OrbitPlan>{free_orbit()}) {
             orbit.orbit.weights = next_weight();
-            for (int first = 0; first < groups; first += EDGE_SR_FUSED)
-                for (const EdgeSrTap &visit : taps_.visits)
-                    for (const int tap : {visit.even, visit.odd})
-                        for (int g = first; tap >= 0 && g < std::min(first + EDGE_SR_FUSED, groups); ++g)
-                            add_weight(tap, {g, orbit.orbit.phases[0]});
+            for (int first = 0; first < storage_->plan.groups; first += block)
+                for (const EdgeSrTap &visit : taps_.visits) {
+                    const int stop = std::min(first + block, storage_->plan.groups);
+                    if (folded()) {
+                        add_weights(visit.even, first, stop, orbit.orbit.phases[0]);
+                        if (visit.odd >= 0) add_weights(visit.odd, first, stop, orbit.orbit.phases[0]);
+                    } else {
+                        for (const int phase : orbit.orbit.phases) add_weights(visit.even, first, stop, phase);
+                    }
+                }
             storage_->orbits.push_back(orbit.orbit);
         }
     }
+
+    void add_weights(int tap, int first, int stop, int phase) {
+        const bool product = storage_->plan.competition == EDGE_SR_PRODUCT;  // of each candidate its value, query and key together
+        for (int g = first; g < stop; ++g) add_weight(tap, {product ? g % 3 * spec_.candidates + g / 3 : g, phase});
+    }
+
+    static OrbitPlan free_orbit() { return {{EDGE_SR_FREE, 4, {0, 1, 2, 3}, {}, nullptr}, {}}; }
 
     void batch_orbits() {
         std::vector<OrbitPlan> orbits = find_orbits(spec_.scale, folded());
@@ -468,8 +482,8 @@ private:
         const size_t tile = EDGE_SR_TILE, phases = size_t(plan.scale) * size_t(plan.scale);
         const bool own_rows = plan.folded || plan.integer;
         plan.rows_at = take(own_rows ? size_t(plan.rows) * (EDGE_SR_CHUNK + 2 * EDGE_SR_MARGIN) : 0);
-        plan.taps_at = take(plan.fused ? 0 : size_t(plan.taps) * tile);
-        plan.sums_at = take(size_t(largest_batch_) * tile);
+        plan.taps_at = take(plan.fused ? 0 : size_t(plan.taps) * EDGE_SR_STRIDE);
+        plan.sums_at = take(size_t(largest_batch_) * EDGE_SR_STRIDE);
         plan.pixels_at = take(phases * tile);
         plan.woven_at = take(size_t(plan.scale) * tile + 16);  // one output row of a tile, floats or bytes, and a vector's overshoot
         plan.scratch_bytes = at;

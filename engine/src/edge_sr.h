@@ -61,13 +61,14 @@ struct EdgeSrJob {
 constexpr int EDGE_SR_BLOCK = 4, EDGE_SR_FUSED = 2;
 
 // How many phases mirrored copies of one filter make, and which sums they need. ROWS: E + O, E - O. BOTH: with sums ee, eo, oe, oo:
-// ee + eo + oe + oo, then odd columns negated, odd rows negated, both.
-enum EdgeSrMirror { EDGE_SR_ALONE = 0, EDGE_SR_ROWS = 1, EDGE_SR_COLUMNS = 2, EDGE_SR_BOTH = 3 };
+// ee + eo + oe + oo, then odd columns negated, odd rows negated, both. FREE: four phases with filters of their own (fused, plain).
+enum EdgeSrMirror { EDGE_SR_ALONE = 0, EDGE_SR_ROWS = 1, EDGE_SR_COLUMNS = 2, EDGE_SR_BOTH = 3, EDGE_SR_FREE = 4 };
 
 struct EdgeSrOrbit {
     int32_t mirror, members, phases[4];  // phase i s + j
     int32_t rows[4];                     // sum a of group g is row rows[a] + g
-    const void *weights;  // fused: blocks of EDGE_SR_FUSED groups (the rest one by one): for each visit, even and odd, one a group
+    const void *weights;  // fused: blocks of EDGE_SR_FUSED groups (the rest one by one; softmax: of 3): for each visit, even and odd
+                          // (FREE: each phase), one weight (pair) a group
 };
 
 // Orbits whose sums are made, and compete, together.
@@ -78,7 +79,8 @@ struct EdgeSrBatch {
 struct EdgeSrPlan {
     int32_t competition, kernel, candidates, groups, scale, pad_mode;
     int32_t folded, integer;  // integer: pixels are gray levels, sums are exact integers with 16 fraction bits
-    int32_t fused;            // sums are made in registers, straight from the rows: linear or largest, folded, K 3, 5, 7
+    int32_t fused;            // sums are made in registers, straight from the rows: folded or scale 2; linear, largest, product, or a
+                              // bounded softmax of two
     int32_t line_shift;       // integer: lines hold gray levels times 2^line_shift
     int32_t rows, taps, visits, orbits, batches;
     const EdgeSrRow *row_list;
@@ -91,6 +93,7 @@ struct EdgeSrPlan {
 
 constexpr int EDGE_SR_MARGIN = 32;  // elements of a line left of column 0 and right of the last full tile
 constexpr int EDGE_SR_TILE = 64;    // columns worked on together; lines are padded to a multiple
+constexpr int EDGE_SR_STRIDE = EDGE_SR_TILE + 16;
 constexpr int EDGE_SR_CHUNK = 1024; // columns whose rows are made together
 
 // Immutable once prepared; copies share the weights; any number of threads may use it.

@@ -2,10 +2,11 @@
 // Included by the edge_sr_<isa>.cpp only, each of which defines one THINLENS_ESR_* first; everything has internal linkage, lest
 // the linker takes code of one instruction set for another.
 //
-//     F  N floats        I  N int32, or N pairs of int16        H  2 N int16
+//     F  N floats        I  N int32, or N pairs of int16        H  WORDS int16
 //
-// interleave makes pairs (a[x], b[x]) in the order of x and stores them; load_pairs may give the halves of its N pairs in an
-// order of its own, which add_pairs, subtract_pairs and dot share. The weave functions take int32 with 16 fraction bits, and
+// interleave makes pairs (a[x], b[x]) and stores them: the first half of WORDS at out, the second at out + 16, which is the order of
+// x if the vectors were shuffled; load_pairs may give the halves of its N pairs in an order of its own,
+// which add_pairs, subtract_pairs and dot share. The weave functions take int32 with 16 fraction bits, and
 // saturate: rows of N or 2 N columns of several phases -> bytes, phases innermost.
 #pragma once
 
@@ -30,12 +31,21 @@
 
 namespace {
 
+// What V::shuffle does: fours of a block of 32 in the order 0 4 1 5 2 6 3 7.
+[[maybe_unused]] void shuffle_fours(int16_t *block) {
+    uint64_t fours[8], shuffled[8];
+    std::memcpy(fours, block, sizeof fours);
+    for (int i = 0; i < 8; ++i) shuffled[i] = fours[i % 2 * 4 + i / 2];
+    std::memcpy(block, shuffled, sizeof shuffled);
+}
+
 #if defined(THINLENS_ESR_AVX512)
 
 struct V {
-    static constexpr int N = 16;
+    static constexpr bool UNROLLED = true;
+    static constexpr int N = 16, WORDS = 32;
     static constexpr int BLOCK = 4;                     // vectors of one row of sums that are made together
-    static constexpr int VECTORS = 2;  // the same of fused sums
+    static constexpr int VECTORS = 2, CANDIDATES = 4;  // the same of fused sums; candidates at a time if there are many
     using F = __m512;
     using I = __m512i;
     using H = __m512i;
@@ -43,10 +53,10 @@ struct V {
     static void store(float *p, F v) { _mm512_storeu_ps(p, v); }
     static F set(float v) { return _mm512_set1_ps(v); }
     static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-    static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
     static F add(F a, F b) { return _mm512_add_ps(a, b); }
     static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
     static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+    static F div(F a, F b) { return _mm512_div_ps(a, b); }
     static F max(F a, F b) { return _mm512_max_ps(a, b); }
     static F min(F a, F b) { return _mm512_min_ps(a, b); }
     static I load(const int32_t *p) { return _mm512_loadu_si512(p); }
@@ -55,7 +65,8 @@ struct V {
     static I add(I a, I b) { return _mm512_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm512_max_epi32(a, b); }
-    static I exponent(I a) { return _mm512_slli_epi32(a, 23); }
+    static F rest(F a) { return _mm512_reduce_ps(a, 0); }        // a minus the nearest (even) integer
+    static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }  // p 2^n for integers n; p and the result in the normal range
     static F from_bits(I a) { return _mm512_castsi512_ps(a); }
     static I bits(F a) { return _mm512_castps_si512(a); }
     static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
@@ -63,14 +74,14 @@ struct V {
     static void keep(F &v) { THINLENS_ESR_KEEP(v); }
     static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm512_loadu_si512(p); }
-    static void store(int16_t *p, H v) { _mm512_storeu_si512(p, v); }
     static H add16(H a, H b) { return _mm512_add_epi16(a, b); }
     static H sub16(H a, H b) { return _mm512_sub_epi16(a, b); }
+    static void shuffle(int16_t *block) {
+        _mm512_storeu_si512(block, _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), load(block)));
+    }
     static void interleave(int32_t *out, H a, H b) {
-        const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);  // unpacking works on quarters
-        a = _mm512_permutexvar_epi64(order, a), b = _mm512_permutexvar_epi64(order, b);
         store(out, _mm512_unpacklo_epi16(a, b));
-        store(out + N, _mm512_unpackhi_epi16(a, b));
+        store(out + 16, _mm512_unpackhi_epi16(a, b));
     }
     static I load_pairs(const int32_t *p) { return load(p); }
     static I add_pairs(I a, I b) { return _mm512_add_epi16(a, b); }
@@ -115,7 +126,8 @@ struct V {
 #elif defined(THINLENS_ESR_AVX2)
 
 struct V {
-    static constexpr int N = 8, BLOCK = 2, VECTORS = 1;
+    static constexpr bool UNROLLED = true;
+    static constexpr int N = 8, WORDS = 16, BLOCK = 2, VECTORS = 1, CANDIDATES = 2;
     using F = __m256;
     using I = __m256i;
     using H = __m256i;
@@ -123,10 +135,10 @@ struct V {
     static void store(float *p, F v) { _mm256_storeu_ps(p, v); }
     static F set(float v) { return _mm256_set1_ps(v); }
     static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-    static F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
     static F add(F a, F b) { return _mm256_add_ps(a, b); }
     static F sub(F a, F b) { return _mm256_sub_ps(a, b); }
     static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+    static F div(F a, F b) { return _mm256_div_ps(a, b); }
     static F max(F a, F b) { return _mm256_max_ps(a, b); }
     static F min(F a, F b) { return _mm256_min_ps(a, b); }
     static I load(const int32_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
@@ -135,7 +147,8 @@ struct V {
     static I add(I a, I b) { return _mm256_add_epi32(a, b); }
     static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
     static I max(I a, I b) { return _mm256_max_epi32(a, b); }
-    static I exponent(I a) { return _mm256_slli_epi32(a, 23); }
+    static F rest(F a) { return _mm256_sub_ps(a, _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), _mm256_slli_epi32(to_int(n), 23))); }
     static F from_bits(I a) { return _mm256_castsi256_ps(a); }
     static I bits(F a) { return _mm256_castps_si256(a); }
     static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
@@ -143,13 +156,16 @@ struct V {
     static void keep(F &v) { THINLENS_ESR_KEEP(v); }
     static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
-    static void store(int16_t *p, H v) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), v); }
     static H add16(H a, H b) { return _mm256_add_epi16(a, b); }
     static H sub16(H a, H b) { return _mm256_sub_epi16(a, b); }
+    static void shuffle(int16_t *block) {
+        const __m256i a = load(block), b = load(block + 16), even = _mm256_unpacklo_epi64(a, b), odd = _mm256_unpackhi_epi64(a, b);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(block), _mm256_permute2x128_si256(even, odd, 0x20));
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(block + 16), _mm256_permute2x128_si256(even, odd, 0x31));
+    }
     static void interleave(int32_t *out, H a, H b) {
-        a = _mm256_permute4x64_epi64(a, 0xd8), b = _mm256_permute4x64_epi64(b, 0xd8);  // unpacking works on halves
         store(out, _mm256_unpacklo_epi16(a, b));
-        store(out + N, _mm256_unpackhi_epi16(a, b));
+        store(out + 16, _mm256_unpackhi_epi16(a, b));
     }
     static I load_pairs(const int32_t *p) { return load(p); }
     static I add_pairs(I a, I b) { return _mm256_add_epi16(a, b); }
@@ -187,7 +203,8 @@ struct V {
 #elif defined(THINLENS_ESR_NEON)
 
 struct V {
-    static constexpr int N = 4, BLOCK = 4, VECTORS = 2;
+    static constexpr bool UNROLLED = true;
+    static constexpr int N = 4, WORDS = 8, BLOCK = 4, VECTORS = 2, CANDIDATES = 4;
     using F = float32x4_t;
     using I = int32x4_t;
     using H = int16x8_t;
@@ -195,10 +212,10 @@ struct V {
     static void store(float *p, F v) { vst1q_f32(p, v); }
     static F set(float v) { return vdupq_n_f32(v); }
     static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
-    static F fnma(F a, F b, F c) { return vfmsq_f32(c, a, b); }
     static F add(F a, F b) { return vaddq_f32(a, b); }
     static F sub(F a, F b) { return vsubq_f32(a, b); }
     static F mul(F a, F b) { return vmulq_f32(a, b); }
+    static F div(F a, F b) { return vdivq_f32(a, b); }
     static F max(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }  // as x86: the second if they do not compare
     static F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
     static I load(const int32_t *p) { return vld1q_s32(p); }
@@ -207,7 +224,8 @@ struct V {
     static I add(I a, I b) { return vaddq_s32(a, b); }
     static I sub(I a, I b) { return vsubq_s32(a, b); }
     static I max(I a, I b) { return vmaxq_s32(a, b); }
-    static I exponent(I a) { return vshlq_n_s32(a, 23); }
+    static F rest(F a) { return vsubq_f32(a, vrndnq_f32(a)); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), vshlq_n_s32(to_int(n), 23))); }
     static F from_bits(I a) { return vreinterpretq_f32_s32(a); }
     static I bits(F a) { return vreinterpretq_s32_f32(a); }
     static F to_float(I a) { return vcvtq_f32_s32(a); }
@@ -215,10 +233,13 @@ struct V {
     static void keep(F &v) { THINLENS_ESR_KEEP(v); }
     static void keep(I &v) { THINLENS_ESR_KEEP(v); }
     static H load(const int16_t *p) { return vld1q_s16(p); }
-    static void store(int16_t *p, H v) { vst1q_s16(p, v); }
     static H add16(H a, H b) { return vaddq_s16(a, b); }
     static H sub16(H a, H b) { return vsubq_s16(a, b); }
-    static void interleave(int32_t *out, H a, H b) { vst2q_s16(reinterpret_cast<int16_t *>(out), int16x8x2_t{{a, b}}); }
+    static void shuffle(int16_t *block) { shuffle_fours(block); }
+    static void interleave(int32_t *out, H a, H b) {
+        store(out, vreinterpretq_s32_s16(vzip1q_s16(a, b)));
+        store(out + 16, vreinterpretq_s32_s16(vzip2q_s16(a, b)));
+    }
     // Four first halves, then four second ones: widening multiply-adds take each as it is.
     static I load_pairs(const int32_t *p) {
         const int16x4x2_t halves = vld2_s16(reinterpret_cast<const int16_t *>(p));
@@ -253,18 +274,19 @@ struct V {
 
 // One column at a time.
 struct V {
-    static constexpr int N = 1, BLOCK = 4, VECTORS = 2;
+    static constexpr bool UNROLLED = false;
+    static constexpr int N = 1, WORDS = 8, BLOCK = 4, VECTORS = 2, CANDIDATES = 2;
     using F = float;
     using I = int32_t;
-    struct H { int16_t v[2]; };
+    struct H { int16_t v[WORDS]; };
     static F load(const float *p) { return *p; }
     static void store(float *p, F v) { *p = v; }
     static F set(float v) { return v; }
     static F fma(F a, F b, F c) { return std::fma(a, b, c); }
-    static F fnma(F a, F b, F c) { return std::fma(-a, b, c); }
     static F add(F a, F b) { return a + b; }
     static F sub(F a, F b) { return a - b; }
     static F mul(F a, F b) { return a * b; }
+    static F div(F a, F b) { return a / b; }
     static F max(F a, F b) { return a > b ? a : b; }
     static F min(F a, F b) { return a < b ? a : b; }
     static I load(const int32_t *p) { return *p; }
@@ -273,7 +295,8 @@ struct V {
     static I add(I a, I b) { return I(uint32_t(a) + uint32_t(b)); }
     static I sub(I a, I b) { return I(uint32_t(a) - uint32_t(b)); }
     static I max(I a, I b) { return a > b ? a : b; }
-    static I exponent(I a) { return I(uint32_t(a) << 23); }
+    static F rest(F a) { return a - std::nearbyint(a); }
+    static F scale(F p, F n) { return from_bits(add(bits(p), I(uint32_t(I(n)) << 23))); }
     static F from_bits(I a) {
         F r;
         std::memcpy(&r, &a, sizeof r);
@@ -288,13 +311,26 @@ struct V {
     static I to_int(F a) { return I(std::nearbyint(a)); }  // a is small
     static void keep(F &v) { THINLENS_ESR_KEEP(v); }
     static void keep(I &v) { THINLENS_ESR_KEEP(v); }
-    static H load(const int16_t *p) { return {{p[0], p[1]}}; }
-    static H add16(H a, H b) { return {{int16_t(a.v[0] + b.v[0]), int16_t(a.v[1] + b.v[1])}}; }
-    static H sub16(H a, H b) { return {{int16_t(a.v[0] - b.v[0]), int16_t(a.v[1] - b.v[1])}}; }
+    static H load(const int16_t *p) {
+        H h;
+        std::memcpy(h.v, p, sizeof h.v);
+        return h;
+    }
+    static H add16(H a, H b) {
+        for (int i = 0; i < WORDS; ++i) a.v[i] = int16_t(a.v[i] + b.v[i]);
+        return a;
+    }
+    static H sub16(H a, H b) {
+        for (int i = 0; i < WORDS; ++i) a.v[i] = int16_t(a.v[i] - b.v[i]);
+        return a;
+    }
     static I two(int a, int b) { return I(uint32_t(uint16_t(a)) | uint32_t(uint16_t(b)) << 16); }
     static int first(I pair) { return int16_t(uint16_t(uint32_t(pair))); }
     static int second(I pair) { return int16_t(uint16_t(uint32_t(pair) >> 16)); }
-    static void interleave(int32_t *out, H a, H b) { out[0] = two(a.v[0], b.v[0]), out[1] = two(a.v[1], b.v[1]); }
+    static void shuffle(int16_t *block) { shuffle_fours(block); }
+    static void interleave(int32_t *out, H a, H b) {
+        for (int i = 0; i < WORDS; ++i) out[i < WORDS / 2 ? i : 16 + i - WORDS / 2] = two(a.v[i], b.v[i]);
+    }
     static I load_pairs(const int32_t *p) { return *p; }
     static I add_pairs(I a, I b) { return two(first(a) + first(b), second(a) + second(b)); }
     static I subtract_pairs(I a, I b) { return two(first(a) - first(b), second(a) - second(b)); }

@@ -59,13 +59,26 @@ void allocated_reset() { peak.store(held.load()); }
 
 // ---- the program ----
 
+void Stepper::forget() {
+    for (int node = 0; node < layout_.count(); ++node) layout_.waiting[node] = {-1, 0};
+}
+
+// One past the last row of an input that the next row needs.
+int64_t Stepper::wanted(int node, int input) const {
+    const int64_t next = progress_[node].next;
+    Waiting &waiting = layout_.waiting[node];
+    if (input == 0 && waiting.next == next) return waiting.wanted;
+    const int64_t stop = View(*layout_.plan, node, input, layout_.sizes).ready(next);
+    if (input == 0) waiting = {next, stop};
+    return stop;
+}
+
 Stepper::Step Stepper::step(int node) {
     const Op &op = layout_.plan->ops[node];
     Progress &own = progress_[node];
     if (own.next >= layout_.stop(node)) return WAITS;
     if (op.absorbs()) {
-        const int64_t wanted = View(*layout_.plan, node, 0, layout_.sizes).ready(own.next);
-        if (own.absorbed < wanted) {
+        if (own.absorbed < wanted(node, 0)) {
             if (!has(op.inputs[0], own.absorbed + 1)) return WAITS;
             absorb(node, own.absorbed++);
             return ABSORBED;
@@ -75,7 +88,7 @@ Stepper::Step Stepper::step(int node) {
             if (!has(input, own.next + 1)) return WAITS;
     } else {
         for (size_t j = 0; j < op.inputs.size(); ++j)
-            if (!has(op.inputs[j], View(*layout_.plan, node, int(j), layout_.sizes).ready(own.next))) return WAITS;
+            if (!has(op.inputs[j], wanted(node, int(j)))) return WAITS;
     }
     produce(node, own.next);
     own.next += op.group();
@@ -297,6 +310,7 @@ tl_status Session::ready(int64_t rows, bool flush, int64_t &count, std::string &
     if (flush && !height_known()) {
         if (!value_sizes(*layout_.plan, layout_.request.width, pushed_ + rows, layout_.known_sizes, message)) return TL_BAD_SIZE;
         trial.sizes = layout_.known_sizes;
+        stepper.forget();
         stepper.advance(layout_.trial, pushed_ + rows);
     }
     const int64_t first = layout_.request.first_row, stop = layout_.request.stop_row > 0 ? layout_.request.stop_row : ENDLESS;

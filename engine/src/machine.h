@@ -21,6 +21,11 @@ struct Progress {
     int64_t absorbed;  // input rows taken into its own memory (ops that absorb)
 };
 
+// The last answer to which rows of its first input an op waits for, and for which of its own rows.
+struct Waiting {
+    int64_t next, wanted;
+};
+
 // An op's part of the memory, and the rows that it makes.
 struct Node {
     bool aligned;          // output row y reads row y of every input, no more
@@ -39,6 +44,7 @@ struct Layout {
     Size *sizes, *known_sizes;
     Node *nodes;
     Progress *progress, *trial;
+    Waiting *waiting;
     const float **rows;  // of the task at hand
     int64_t in_first, in_stop;
     int64_t zeros, scratch, scratch_bytes, spare, ring_bytes, memory_bytes, latency;
@@ -51,10 +57,12 @@ struct Layout {
 // Runs the program. Its steps move pixels, or are only counted.
 class Stepper {
 public:
-    explicit Stepper(const Layout &layout) : layout_(layout) {}
+    explicit Stepper(const Layout &layout) : layout_(layout) { forget(); }
     virtual ~Stepper() = default;
     // Make all rows that can be made from input rows below `available`.
     void advance(Progress *progress, int64_t available);
+    // To be told when sizes have changed.
+    void forget();
 
 protected:
     virtual void absorb(int, int64_t) {}
@@ -66,6 +74,7 @@ protected:
 private:
     enum Step { WAITS, ABSORBED, MADE };
     Step step(int node);
+    int64_t wanted(int node, int input) const;
     bool has(int value, int64_t stop) const {
         if (value == 0) return available_ >= stop;
         const Node &made_by = layout_.nodes[value - 1];

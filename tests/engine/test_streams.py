@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
 from tests.engine.machine import Rows, load, reference, streamed, whole
@@ -24,6 +24,11 @@ def with_rows_padded(rows, height):
 
 
 LOWER, HIGHER = with_rows_padded(0, 6), with_rows_padded(2, 5)
+
+
+def tall(image, more):
+    """Some rows again, in another order, below."""
+    return np.concatenate([image, image[np.random.default_rng(more).integers(0, len(image), more)]])
 
 
 def same_bits(found, expected):
@@ -76,6 +81,18 @@ def test_a_state_saved_anywhere_goes_on_in_a_fresh_session(network, isa, known, 
     second.native.load(first.native.save())
     below = [streamed_part(second, image[at:], counts), second.flush()]
     same_bits(np.concatenate([above, *below]), whole(plan, image))
+
+
+@trying(60)
+@given(network=networks(), more=st.integers(0, 30), isa=ISAS)
+def test_rings_counted_on_a_shorter_image_hold_what_a_tall_one_reads(network, more, isa):
+    assume(not network.needs_height)
+    image, plan = tall(network.image(), 480 + more), load(network.plan, network.tensors, isa)
+    try:
+        expected = whole(plan, image)
+    except ShapeError:
+        reject()  # no image of that height
+    same_bits(streamed(Rows(plan, (0, image.shape[1])), image, [7]), expected)
 
 
 @trying(80)
