@@ -10,13 +10,18 @@ import torch
 
 from thinlens.errors import RecipeError
 from thinlens.model import ops
-from thinlens.train.blocks.rep_conv import BRANCHES, MASKS, RepConv
+from thinlens.train.blocks.rep_conv import BRANCHES, RepConv
 from thinlens.train.compress.fuse import expand, fuse, train_form
 from thinlens.train.lower import lower
 from thinlens.train.networks import create_network
 from thinlens.train.ops import Conv2d
 from thinlens.train.thaw import thaw
 
+MASKS = {  # as published, written down once more
+    "sobel_x": [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
+    "sobel_y": [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+    "laplacian": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+}
 SIZES = [(1, 1), (1, 6), (5, 1), (2, 3), (7, 11), (15, 13)]
 RECORDS = {
     "same": {},
