@@ -60,6 +60,8 @@ CASES = [
     (lambda: ops.Tanh(), (2,), same(1)),
     (lambda: ops.Sigmoid(), (2,), same(1)),
     (lambda: ops.Clamp(low=-0.5, high=0.25), (2,), same(1)),
+    (lambda: ops.Quantize(scale=0.03, zero=17), (2,), same(1)),
+    (lambda: ops.Bfloat16(), (2,), same(1)),
     (lambda: ops.Add(), (3, 3), same(2)),
     (lambda: ops.Add(a=0.5, b=-2.0), (3, 1), lambda size: [(1, 1), size]),
     (lambda: ops.Multiply(), (3, 3), same(2)),

@@ -105,6 +105,13 @@ FAMILIES = {
         ("all", ops.Concat(count=3), "relu leaky clamp"),
         ("mix", plans.conv((3, 1)), "all"),
     ],
+    "low_precision": [
+        ("byte", ops.Quantize(scale=0.013, zero=7), "input"),
+        ("sum", plans.conv((1, 3)), "byte"),
+        ("value", ops.Affine(channels=3), "sum"),
+        ("half", ops.Bfloat16(), "value"),
+        ("mix", plans.conv((3, 1)), "half"),
+    ],
     "broadcast": [
         ("head", plans.conv((1, 3)), "input"),
         ("mean", ops.GlobalMean(), "head"),

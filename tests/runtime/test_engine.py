@@ -2,6 +2,8 @@
 
 import _thread
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -136,3 +138,27 @@ def test_memory_is_given_back():
     del session
     gc.collect()
     assert library.engine().tl_allocated() == before
+
+
+WITHOUT_THREADS = """
+import resource
+from pathlib import Path
+
+import numpy as np
+
+from tests.engine.machine import load, whole
+from tests.plans import conv, plan_of, tensors_of
+
+shallow, deep = (plan_of(("image", conv(channels), "input"), input_channels=channels[0]) for channels in ((3, 3), (16, 64)))
+work = [(load(plan, tensors_of(plan)), np.ones((64, 256, plan.input_channels), np.float32)) for plan in (shallow, deep)]
+expected = [whole(plan, image) for plan, image in work]
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (6 << 20),) * 2)  # no room for a thread's stack
+assert all(np.array_equal(whole(*pair, threads=3), one) for pair, one in zip(work, expected, strict=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_where_no_thread_is_to_be_had_one_does_all():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
