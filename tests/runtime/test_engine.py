@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, PlanError, UnknownNameError
+from thinlens.runtime import engine as engine_module
 from thinlens.runtime import library
 from thinlens.runtime.compile import ImageKind, compile_plan
 from thinlens.runtime.engine import NativePlan
@@ -104,6 +105,20 @@ def test_an_interrupt_ends_the_run_at_once():
     with pytest.raises(KeyboardInterrupt):
         restored(plan, image)
     watcher.join()
+
+
+def test_an_interrupt_while_the_run_begins_ends_it_too(monkeypatch):
+    """Else it goes on behind everybody's back, and reads a plan that is freed when the process ends."""
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine_module._Work, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restored(load("scalar"), np.zeros((60_000, 4000), np.uint8))
+    assert not any(isinstance(thread, engine_module._Work) for thread in threading.enumerate())
 
 
 def test_a_result_that_is_no_number_is_an_error():
