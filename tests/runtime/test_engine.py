@@ -149,7 +149,8 @@ import numpy as np
 from tests.engine.machine import load, whole
 from tests.plans import conv, plan_of, tensors_of
 
-plans = [plan_of(("image", conv(width), "input"), input_channels=width[0]) for width in ((3, 3), (16, 64))]  # strips, a team
+widths = (3, 3), (16, 64)  # strips, a team
+plans = [plan_of(("image", conv(width), "input"), input_channels=width[0]) for width in widths]
 work = [(load(plan, tensors_of(plan)), np.ones((64, 256, plan.input_channels), np.float32)) for plan in plans]
 expected = [whole(plan, image) for plan, image in work]
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
