@@ -21,6 +21,7 @@ IN, OUT = "in0", "out0"
 MAGIC = 7767517
 FLOATS = b"\0\0\0\0"  # before a convolution's weights: they are float32
 PAD_TYPES: dict[PadMode, int] = {"zero": 0, "edge": 1, "mirror": 2}
+SUM, MAXIMUM, PRODUCT = 0, 4, 2  # of a reduction the first two, of two blobs the last
 REST = -233  # of a crop's size: all that is left
 Params = Mapping[int, object]
 
@@ -95,8 +96,10 @@ def to_ncnn(model: Model) -> tuple[str, bytes]:
     for node in model.plan.nodes:
         rule = RULES.get(type(node.op))
         if rule is None:
-            known = ", ".join(kind_of(op) for op in RULES)
-            raise UnsupportedOpError(f"node `{node.name}` ({kind_of(node.op)}): not written for ncnn; accepted: {known}")
+            known = ", ".join(str(op.__struct_config__.tag) for op in RULES)
+            raise UnsupportedOpError(
+                f"node `{node.name}` ({kind_of(node.op)}): not written for ncnn; accepted: {known}"
+            )
         graph.made(node, rule(graph, node, [graph.read(name) for name in node.inputs], node.op))
     return graph.text(model.plan.outputs["image"]), bytes(graph.weights)
 
@@ -143,8 +146,13 @@ def _prelu(graph: _Graph, node: Node, inputs: list[str], op: ops.PRelu) -> str:
 def _softmax_sum(graph: _Graph, node: Node, inputs: list[str], op: ops.SoftmaxSum) -> str:
     values, logits = inputs
     weights = graph.between("Softmax", [logits], {0: 0, 1: 1})
-    weighted = graph.between("BinaryOp", [values, weights], {0: 2})
-    return graph.between("Reduction", [weighted], {0: 0, 1: 0, -23303: "1,0", 4: 1, 5: 1})
+    weighted = graph.between("BinaryOp", [values, weights], {0: PRODUCT})
+    return graph.between("Reduction", [weighted], _over_channels(SUM))
+
+
+def _over_channels(operation: int) -> Params:
+    """Parameters of a reduction of all channels to one."""
+    return {0: operation, 1: 0, -23303: "1,0", 4: 1, 5: 1}
 
 
 def _layer(kind: str, params: Callable[[Any], Params] = lambda op: {}) -> Callable[..., str]:
@@ -161,9 +169,10 @@ RULES: dict[type[ops.Op], Callable[[_Graph, Node, list[str], Any], str]] = {
     ops.Tanh: _layer("TanH"),
     ops.Sigmoid: _layer("Sigmoid"),
     ops.Add: _layer("Eltwise", lambda op: {0: 1, -23301: f"2,{op.a:e},{op.b:e}"}),
-    ops.Multiply: _layer("BinaryOp", lambda op: {0: 2}),
+    ops.Multiply: _layer("BinaryOp", lambda op: {0: PRODUCT}),
     ops.Concat: _layer("Concat", lambda op: {0: 0}),
     ops.ChannelSlice: _layer("Crop", lambda op: {2: op.start, 3: REST, 4: REST, 5: op.stop - op.start}),
+    ops.ChannelMax: _layer("Reduction", lambda op: _over_channels(MAXIMUM)),
     ops.PixelShuffle: _layer("PixelShuffle", lambda op: {0: op.scale}),
     ops.SoftmaxSum: _softmax_sum,
 }
