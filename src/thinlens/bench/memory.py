@@ -16,7 +16,7 @@ from thinlens.bench.fresh import BAND_ROWS
 from thinlens.bench.machine import describe_host, list_versions
 from thinlens.bench.peers import find_peer
 from thinlens.bench.records import Failure, MemoryRecord, MemoryResult, MemorySettings
-from thinlens.bench.subjects import describe
+from thinlens.bench.subjects import Opened
 from thinlens.errors import ParityError, ThinlensError, UnknownNameError, UnsupportedOpError
 from thinlens.model.file import Model, write_model
 from thinlens.model.graph import depends_on_height, receptive_rows
@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def measure_memory(
-    models: Sequence[tuple[str, Model]],
+    models: Sequence[Opened],
     settings: MemorySettings,
     announce: Announce = lambda name, way, bound: None,
     progress: Progress = lambda name, done, total: None,
@@ -37,7 +37,7 @@ def measure_memory(
     """Measure models, one thread, and peers; what a peer cannot run is in the record, and the others are done.
 
     Args:
-        models: the name of each, as the record is to have it, and the model.
+        models: the models.
         settings: size and peers.
         announce: called with name, way and bound in bytes before the engine is measured.
         progress: called with what is measured, processes done and in all.
@@ -49,12 +49,13 @@ def measure_memory(
         ImportError: if what a peer needs is not installed.
     """
     check_peers(settings.against)
-    subjects = tuple(describe(model, name, settings.width, settings.height) for name, model in models)
+    subjects = tuple(opened.describe(settings.width, settings.height) for opened in models)
     bare = measure_fresh("bare")["peak"]
     results, failures = [], []
     ways, done = 1 + len(settings.against), 0
     with tempfile.TemporaryDirectory() as folder:
-        for index, (name, model) in enumerate(models):
+        for index, opened in enumerate(models):
+            name, model = opened.name, opened.model
             path = Path(folder) / f"{index}.safetensors"
             write_model(path, model)
             for way in ("", *settings.against):

@@ -12,7 +12,8 @@ from thinlens.atomic import write_bytes
 from thinlens.errors import RecordError
 
 VERSION = 1
-Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+MAX_SIDE = 1 << 20  # of an image
+Side = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE)]
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,8 +83,8 @@ class SpeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         isa: instruction set that was asked for; None: the best.
     """
 
-    width: Count
-    height: Count
+    width: Side
+    height: Side
     against: tuple[str, ...]
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     pairs: Annotated[int, msgspec.Meta(ge=9, le=10_000)] = 9
@@ -136,8 +137,8 @@ class SpeedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `thinlens bench memory` was asked for: the image that goes in, and the peers."""
 
-    width: Count
-    height: Count
+    width: Side
+    height: Side
     against: tuple[str, ...] = ()
 
 

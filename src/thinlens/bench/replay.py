@@ -42,7 +42,7 @@ def measure_again(record: Record, progress: Progress = lambda name, done, total:
         ThinlensError, ImportError: as `measure_speed` and `measure_memory`.
     """
     size = record.settings.width, record.settings.height
-    models = [(subject.name, reopen(subject, *size)) for subject in record.models]
+    models = [reopen(subject, *size) for subject in record.models]
     if isinstance(record, SpeedRecord):
         return measure_speed(models, record.settings, progress)
     return measure_memory(models, record.settings, progress=progress)

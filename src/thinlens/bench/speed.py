@@ -19,7 +19,7 @@ import numpy.typing as npt
 from thinlens.bench.machine import describe_host, list_versions, probe
 from thinlens.bench.peers import HALF_LEVEL, ByteImage, FloatImage, Run, find_peer
 from thinlens.bench.records import Failure, SpeedRecord, SpeedResult, SpeedSettings, Subject
-from thinlens.bench.subjects import describe, make_picture
+from thinlens.bench.subjects import Opened, make_picture
 from thinlens.errors import ParityError, ThinlensError, UnknownNameError, UnsupportedOpError
 from thinlens.model.file import Model
 from thinlens.runtime.compile import ImageKind, compile_plan
@@ -89,12 +89,12 @@ def time_pairs(
 
 
 def measure_speed(
-    models: Sequence[tuple[str, Model]], settings: SpeedSettings, progress: Progress = lambda name, done, total: None
+    models: Sequence[Opened], settings: SpeedSettings, progress: Progress = lambda name, done, total: None
 ) -> SpeedRecord:
     """Measure models against peers; what fails for one peer is in the record, and the others are done.
 
     Args:
-        models: the name of each, as the record is to have it, and the model.
+        models: the models.
         settings: size, peers and so on.
         progress: called with what is measured, pairs done, and pairs in all.
 
@@ -107,10 +107,11 @@ def measure_speed(
     peers = {name: find_peer(name) for name in settings.against}
     for peer in peers.values():
         peer.load()
-    subjects = [describe(model, name, settings.width, settings.height) for name, model in models]
+    subjects = [opened.describe(settings.width, settings.height) for opened in models]
     isa = choose_isa(settings.isa)
     before, results, failures = probe(), [], []
-    for subject, (name, model) in zip(subjects, models, strict=True):
+    for subject, opened in zip(subjects, models, strict=True):
+        name, model = opened.name, opened.model
         image = make_picture(settings.height, settings.width, model.plan.input_channels)
         engine = Engine(model, image, settings.threads, isa)
         for peer_name, peer in peers.items():

@@ -10,6 +10,7 @@ Source: Zhang et al., Beyond a Gaussian Denoiser, TIP 2017, section III.
 
 import itertools
 import re
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -34,53 +35,66 @@ PLAIN_SHARE = 0.5  # of a result that must lie inside 0..1
 ByteImage = npt.NDArray[np.uint8]
 
 
-def open_subject(name: str, seed: int | None = None) -> Model:
+@dataclass(frozen=True)
+class Opened:
+    """A model to measure.
+
+    Args:
+        name: as it was asked for.
+        model: the model.
+        seed: of its random weights; None: they are its own.
+    """
+
+    name: str
+    model: Model
+    seed: int | None = None
+
+    def describe(self, width: int, height: int) -> Subject:
+        """What a record says of it, for images of a size; raises `ShapeError` if it takes none of that size."""
+        try:
+            macs = self.model.plan.macs((height, width))
+        except PlanError as error:
+            text = f"`--size`: model `{self.name}` takes no image of {width}x{height}: {error}"
+            raise ShapeError(text) from error
+        return Subject(
+            name=self.name,
+            seed=self.seed,
+            sha256=content_hash(msgspec.json.encode(self.model.plans), self.model.tensors),
+            params=self.model.card.params,
+            macs=macs,
+        )
+
+
+def open_subject(name: str, seed: int | None = None) -> Opened:
     """The model of a name.
 
     Args:
         name: a shipped model's name or a file; with a seed, a network's name.
-        seed: of random weights; None: the model's own.
+        seed: of random weights, see `random_model`; None: the model's own.
 
     Raises:
         UnknownNameError: if there is none of that name.
         ModelError: if the file cannot be read, or no seed gives usable weights.
         ImportError: if the network's configuration needs torch, and it is not installed.
     """
-    return read_model(find_model(name)) if seed is None else random_model(name, plan_of(name), seed)
+    if seed is None:
+        return Opened(name, read_model(find_model(name)))
+    model = random_model(name, plan_of(name), seed)
+    return Opened(name, model, model.card.training.seed)
 
 
-def describe(model: Model, name: str, width: int, height: int) -> Subject:
-    """What a record says of a model, for images of a size.
-
-    Raises:
-        ShapeError: if the model takes none of that size.
-    """
-    random = model.card.training.schedule == "none"
-    try:
-        macs = model.plan.macs((height, width))
-    except PlanError as error:
-        raise ShapeError(f"`--size`: model `{name}` takes no image of {width}x{height}: {error}") from error
-    return Subject(
-        name=name,
-        seed=model.card.training.seed if random else None,
-        sha256=content_hash(msgspec.json.encode(model.plans), model.tensors),
-        params=model.card.params,
-        macs=macs,
-    )
-
-
-def reopen(subject: Subject, width: int, height: int) -> Model:
+def reopen(subject: Subject, width: int, height: int) -> Opened:
     """The model that a record speaks of.
 
     Raises:
         RecordError: if the model of that name has another plan or other weights than then.
     """
-    model = open_subject(subject.name, subject.seed)
-    now = describe(model, subject.name, width, height)
+    opened = open_subject(subject.name, subject.seed)
+    now = opened.describe(width, height)
     if now.sha256 != subject.sha256:
         found = f"plan or weights have sha256 {now.sha256[:12]}; the record is of {subject.sha256[:12]}"
         raise RecordError(f"model `{subject.name}`: {found}; give the same model, or measure anew")
-    return model
+    return opened
 
 
 def plan_of(name: str) -> Plan:

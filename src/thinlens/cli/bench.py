@@ -16,7 +16,7 @@ from thinlens.cli.verb import FAILED, UsageError, needing_extra, print_error
 if TYPE_CHECKING:
     from thinlens.bench.records import MemoryRecord, Probe, Record, SpeedRecord
     from thinlens.bench.replay import Change
-    from thinlens.model.file import Model
+    from thinlens.bench.subjects import Opened
 
 Models = Annotated[
     list[str] | None,
@@ -68,8 +68,10 @@ def speed(
     from thinlens.bench.records import SpeedSettings
     from thinlens.bench.speed import measure_speed
 
-    height, width = parse_size(size)
+    height, width = _size(size)
     peers = _peers(against)
+    if not peers:
+        raise UsageError("`--against`: no peer; accepted: names such as `ort,opencv`")
     _check_output(output, overwrite=overwrite)
     _need(peers)
     settings = SpeedSettings(width=width, height=height, against=peers, threads=threads, pairs=pairs, isa=isa)
@@ -96,7 +98,7 @@ def memory(
     from thinlens.bench.memory import measure_memory
     from thinlens.bench.records import MemorySettings
 
-    height, width = parse_size(size)
+    height, width = _size(size)
     peers = _peers(against)
     _check_output(output, overwrite=overwrite)
     _need(peers)
@@ -148,6 +150,16 @@ def replay(
     return FAILED if lost else 0
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Height and width."""
+    from thinlens.bench.records import MAX_SIDE
+
+    height, width = parse_size(text)
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(f"`--size`: got '{text}'; accepted: up to {MAX_SIDE} pixels a side")
+    return height, width
+
+
 def _peers(text: str) -> tuple[str, ...]:
     """The names between commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -172,16 +184,16 @@ def _check_output(output: Path | None, *, overwrite: bool) -> None:
         check_target(output, overwrite=overwrite)
 
 
-def _open(models: list[str] | None, random: list[str] | None, seed: int) -> "list[tuple[str, Model]]":
-    """All models by the names that were given."""
+def _open(models: list[str] | None, random: list[str] | None, seed: int) -> "list[Opened]":
+    """All models that were asked for."""
     from thinlens.bench.subjects import open_subject
 
     if not models and not random:
         raise UsageError("no model; give names of shipped models, model files, or `--random NAME`")
-    opened = [(name, open_subject(name)) for name in models or ()]
+    opened = [open_subject(name) for name in models or ()]
     for name in random or ():
         with needing_extra(f"`--random {name}`", "train"):
-            opened.append((name, open_subject(name, seed)))
+            opened.append(open_subject(name, seed))
     return opened
 
 
