@@ -62,7 +62,7 @@ def _speed(record: SpeedRecord) -> Iterator[str]:
     yield "| model | peer | ms | peer ms | ratio | min/min | CPU | of peak | engine is |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
     for result in record.results:
-        ratios = f"{result.ratio:.2f} | {result.min_ratio:.2f} | {result.cpu_ratio:.2f} | {result.share:.0%}"
+        ratios = f"{result.ratio:.2f} | {result.min_ratio:.2f} | {result.cpu_ratio:.2f} | {record.share(result):.0%}"
         times = f"{median(result.ms):.2f} | {median(result.peer_ms):.2f}"
         yield f"| `{result.model}` | {result.peer} | {times} | {ratios} | {result.verdict} |"
     yield ""

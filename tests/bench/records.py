@@ -24,7 +24,7 @@ COMMON = {
 
 
 def speed_result(peer="ort", ratio=2.0, **fields):
-    figures = {"difference": 1e-6, "tolerance": 2e-3, "min_ratio": ratio, "cpu_ratio": ratio, "share": 0.5}
+    figures = {"difference": 1e-6, "tolerance": 2e-3, "min_ratio": ratio, "cpu_ratio": ratio, "gflops": 50.0}
     times = {"ms": (1.0,) * 9, "peer_ms": (ratio,) * 9}
     return SpeedResult(
         **{"model": "plain_d1_w4", "peer": peer, "note": "", "ratio": ratio, **figures, **times, **fields}

@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 
 from tests.bench.records import memory_record, speed_record, speed_result
@@ -58,3 +59,10 @@ def test_what_is_no_record_is_refused(tmp_path):
 def test_a_winner_needs_both_ratios_and_four_of_five_pairs(peer_ms, ratio, min_ratio, won, verdict):
     result = speed_result(ratio=ratio, min_ratio=min_ratio, ms=(1.0,) * 10, peer_ms=peer_ms)
     assert (result.won, result.verdict) == (won, verdict)
+
+
+def test_the_share_of_the_peak_is_that_of_all_threads():
+    record = speed_record(speed_result(gflops=50.0))
+    assert record.share(record.results[0]) == 0.5
+    settings = msgspec.structs.replace(record.settings, threads=2)
+    assert msgspec.structs.replace(record, settings=settings).share(record.results[0]) == 0.25

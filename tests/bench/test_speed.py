@@ -30,7 +30,7 @@ def test_models_are_measured_against_each_peer():
     for result in record.results:
         assert len(result.ms) == len(result.peer_ms) == 9
         assert result.difference <= result.tolerance
-        assert min(result.ratio, result.min_ratio, result.cpu_ratio, result.share, *result.ms) > 0
+        assert min(result.ratio, result.min_ratio, result.cpu_ratio, result.gflops, *result.ms) > 0
     (failure,) = record.failures
     assert (failure.model, failure.peer) == ("plain_d1_w4", "pillow")
     assert "bicubic is a peer of upscalers only" in failure.error
@@ -85,14 +85,33 @@ def test_a_peer_that_computes_something_else_is_not_timed(monkeypatch):
 def test_results_that_cannot_be_compared_are_refused(made, expected, message):
     run = Run(call=lambda: None, to_image=lambda _: np.zeros(made, np.float32), note="")
     with pytest.raises(ParityError, match=message):
-        check_result(run, np.zeros(expected, np.float32), "here")
+        check_result(run, np.zeros(expected, np.float32))
+
+
+def test_a_runtime_that_fails_does_not_stop_the_others(monkeypatch):
+    def failing(*arguments):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setitem(peers.PEERS, "ort", replace(PEERS["ort"], prepare=failing))
+    record = measure_speed([Opened("a", template_matching_model(2))], settings("ort", "pillow"))
+    assert [result.peer for result in record.results] == ["pillow"]
+    assert record.failures[0].error == "model `a` in `ort`: it fails: RuntimeError: out of luck"
+
+
+def test_a_model_that_the_engine_cannot_run_does_not_stop_the_others(monkeypatch):
+    def refusing(plan, *arguments):
+        raise UnsupportedOpError("no such op")
+
+    monkeypatch.setattr("thinlens.bench.speed.compile_plan", refusing)
+    record = measure_speed([Opened("a", template_matching_model(2))], settings("ort", "pillow"))
+    assert [(f.peer, f.error) for f in record.failures] == [("thinlens", "model `a`: no such op")]
 
 
 def test_not_a_number_is_another_result():
     ramp = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
     run = Run(call=lambda: None, to_image=lambda _: np.full((4, 4), np.nan, np.float32), note="")
     with pytest.raises(ParityError, match="computes something else"):
-        check_result(run, ramp, "here")
+        check_result(run, ramp)
 
 
 def test_pairs_take_turns_after_two_that_do_not_count():

@@ -27,7 +27,7 @@ def test_json_is_the_record(thinlens, bench):
 def test_what_one_peer_cannot_do_is_told_and_the_others_are_done(thinlens):
     done = thinlens(*SPEED[:2], *SPEED[3:], "--random", "plain_d1_w4", "--against", "pillow,ort", "--json")
     assert done.code == 1
-    assert "`plain_d1_w4` does not enlarge" in done.line
+    assert "model `plain_d1_w4` in `pillow`: the model does not enlarge" in done.line
     (record,) = done.records
     assert [result["peer"] for result in record["results"]] == ["ort"]
 
@@ -75,6 +75,7 @@ def test_memory_tells_its_bound_before(thinlens, bench):
         (("speed", "x2.safetensors", "--against", "tvm", "--size", "8x8"), 2, "unknown peer `tvm`"),
         (("speed", "x2.safetensors", "--against", "ort_bands", "--size", "8x8"), 2, "unknown peer `ort_bands`"),
         (("memory", "x2.safetensors", "--against", "pillow", "--size", "8x8"), 2, "unknown peer `pillow`"),
+        (("speed", *["x2.safetensors"] * 2, "--against", "ort", "--size", "8x8"), 2, "is given more than once"),
         (("speed", "nothing", "--against", "ort", "--size", "8x8"), 2, "unknown model `nothing`"),
         (("speed", "--random", "nothing", "--against", "ort", "--size", "8x8"), 2, "unknown network `nothing`"),
         (("speed", "x2.safetensors", "--against", "ort", "--size", "8x8", "--pairs", "8"), 2, "8 is not in the range"),

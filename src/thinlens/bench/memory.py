@@ -67,7 +67,8 @@ def measure_memory(
                     else:
                         results.append(_engine(name, model, path, settings, bare, announce))
                 except ThinlensError as error:
-                    failures.append(Failure(model=name, peer=way or "thinlens", error=str(error)))
+                    peer = way or "thinlens"
+                    failures.append(Failure(model=name, peer=peer, error=f"model `{name}` in `{peer}`: {error}"))
     return MemoryRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         host=describe_host(),
@@ -148,5 +149,5 @@ def _result(  # all that one result is made of
     name: str, way: str, found: dict[str, int], model: Model, settings: MemorySettings, bare: int, bound: int | None
 ) -> MemoryResult:
     if found["rows"] != settings.height * model.card.scale:
-        raise ParityError(f"model `{name}`, `{way}`: {found['rows']} rows came out of {settings.height}")
+        raise ParityError(f"{found['rows']} rows came out of {settings.height}")
     return MemoryResult(model=name, way=way, bound=bound, peak=found["peak"] - bare)

@@ -131,7 +131,7 @@ def _ncnn(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
         path = Path(folder) / "network.bin"
         path.write_bytes(weights)  # from memory it would go on reading them where they were
         if net.load_param_mem(text) or net.load_model(str(path)):
-            raise UnsupportedOpError(f"model `{model.card.name}`: ncnn does not load what was written for it")
+            raise UnsupportedOpError("ncnn does not load what was written for it")
     lq = ncnn.Mat(planes).clone()
 
     def call() -> Any:
@@ -178,7 +178,7 @@ def _pillow(model: Model, image: ByteImage, threads: int, isa: str | None) -> Ru
 
 def _scale(model: Model) -> int:
     if model.card.scale == 1:
-        raise UnsupportedOpError(f"model `{model.card.name}` does not enlarge; bicubic is a peer of upscalers only")
+        raise UnsupportedOpError("the model does not enlarge; bicubic is a peer of upscalers only")
     return model.card.scale
 
 

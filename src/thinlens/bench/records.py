@@ -59,8 +59,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         add_ns: nanoseconds a step of a chain of dependent additions (`numpy.cumsum`): the clock; median.
         add_spread: 90th over 10th percentile of the same.
         memset_us: microseconds to fill 2 MB; median.
-        sgemm_gflops: of NumPy's matrix product in one thread, 10^9 floating-point operations a second; the best of
-            several, which the peak of fused multiply-add is not below.
+        sgemm_gflops: of NumPy's float32 matrix product in one thread, 10^9 floating-point operations a second; the
+            best of several. The peak of fused multiply-add is not below it.
         load: processes that want to run, the mean of the last minute; None where the system does not tell.
     """
 
@@ -103,8 +103,8 @@ class SpeedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ratio: median over the pairs of the peer's time over the engine's: above 1 the engine is faster.
         min_ratio: shortest time of the peer over the engine's.
         cpu_ratio: as ``ratio``, of the processor time of all threads.
-        share: of `Probe.sgemm_gflops` times threads that the model's arithmetic reaches in the engine's median time;
-            above 1 is possible, since fast convolutions save multiplications.
+        gflops: 10^9 floating-point operations a second of the engine, two for each multiply-accumulate of the model, in
+            its median time.
         ms: wall time of the engine, run by run.
         peer_ms: of the peer.
     """
@@ -117,7 +117,7 @@ class SpeedResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ratio: float
     min_ratio: float
     cpu_ratio: float
-    share: float
+    gflops: float
     ms: tuple[float, ...]
     peer_ms: tuple[float, ...]
 
@@ -175,6 +175,14 @@ class SpeedRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     before: Probe
     after: Probe
     results: tuple[SpeedResult, ...]
+
+    def share(self, result: SpeedResult) -> float:
+        """What a result's arithmetic is of the machine's peak, as NumPy's matrix product reaches it, times threads.
+
+        Above 1 is possible: fast convolutions save multiplications, and 8-bit ones do more at a time.
+        """
+        peak = max(self.before.sgemm_gflops, self.after.sgemm_gflops)
+        return result.gflops / (peak * self.settings.threads)
 
 
 class MemoryRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="memory"):

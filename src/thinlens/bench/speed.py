@@ -7,7 +7,7 @@ arithmetic of the machine are probed before and after, so that a record tells wh
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -109,22 +109,16 @@ def measure_speed(
         peer.load()
     subjects = [opened.describe(settings.width, settings.height) for opened in models]
     isa = choose_isa(settings.isa)
-    before, results, failures = probe(), [], []
-    for subject, opened in zip(subjects, models, strict=True):
-        name, model = opened.name, opened.model
-        image = make_picture(settings.height, settings.width, model.plan.input_channels)
-        engine = Engine(model, image, settings.threads, isa)
-        for peer_name, peer in peers.items():
-            try:
-                run = peer.prepare(model, image, settings.threads, settings.isa)
-                difference = check_result(run, engine.floats, f"model `{name}` in `{peer_name}`")
-            except ThinlensError as error:
-                failures.append(Failure(model=name, peer=peer_name, error=str(error)))
-                continue
-            times = time_pairs(engine.call, run.call, settings.pairs, partial(progress, f"{name} {peer_name}"))
-            results.append((subject, peer_name, run, difference, times))
+    results: list[SpeedResult] = []
+    failures: list[Failure] = []
+    before = probe()
+    for opened, subject in zip(models, subjects, strict=True):
+        for found in _measure_model(opened, subject, settings, isa, progress):
+            if isinstance(found, Failure):
+                failures.append(found)
+            else:
+                results.append(found)
     after = probe()
-    peak = max(before.sgemm_gflops, after.sgemm_gflops) * settings.threads
     return SpeedRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         host=describe_host(),
@@ -135,17 +129,40 @@ def measure_speed(
         isa=isa,
         before=before,
         after=after,
-        results=tuple(_result(*found, peak) for found in results),
+        results=tuple(results),
     )
 
 
-def check_result(run: Run, ours: FloatImage, where: str) -> float:
+def _measure_model(
+    opened: Opened, subject: Subject, settings: SpeedSettings, isa: str, progress: Progress
+) -> Iterator[SpeedResult | Failure]:
+    """One model against all peers, each of which is gone before the next one is timed."""
+    image = make_picture(settings.height, settings.width, opened.model.plan.input_channels)
+    try:
+        engine = Engine(opened.model, image, settings.threads, isa)
+    except ThinlensError as error:
+        yield Failure(model=opened.name, peer="thinlens", error=f"model `{opened.name}`: {error}")
+        return
+    for name in settings.against:
+        where = f"model `{opened.name}` in `{name}`"
+        try:
+            run = find_peer(name).prepare(opened.model, image, settings.threads, settings.isa)
+            difference = check_result(run, engine.floats)
+        except ThinlensError as error:
+            yield Failure(model=opened.name, peer=name, error=f"{where}: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever a runtime raises, the others are measured
+            yield Failure(model=opened.name, peer=name, error=f"{where}: it fails: {type(error).__name__}: {error}")
+        else:
+            times = time_pairs(engine.call, run.call, settings.pairs, partial(progress, f"{opened.name} {name}"))
+            yield _result(subject, name, run, difference, times)
+
+
+def check_result(run: Run, ours: FloatImage) -> float:
     """Run a peer once and compare what it makes with what it should.
 
     Args:
         run: the peer.
         ours: what the engine makes of the same image, float32 in 0..1; ``run.expected`` stands before it.
-        where: names model and peer in the message.
 
     Returns:
         The largest difference.
@@ -156,15 +173,15 @@ def check_result(run: Run, ours: FloatImage, where: str) -> float:
     expected, edge = (ours if run.expected is None else run.expected), run.border
     made = run.to_image(run.call())
     if made.shape != expected.shape:
-        raise ParityError(f"{where}: the result has shape {made.shape}; accepted: {expected.shape}; it is not timed")
+        raise ParityError(f"the result has shape {made.shape}; accepted: {expected.shape}; it is not timed")
     if edge:
         made, expected = made[edge:-edge, edge:-edge], expected[edge:-edge, edge:-edge]
     if not made.size or np.ptp(expected) < FLAT * run.tolerance:
-        raise ParityError(f"{where}: the expected result hardly varies and tells nothing; give a larger `--size`")
+        raise ParityError("the expected result hardly varies and tells nothing; give a larger `--size`")
     difference = float(np.abs(made.clip(0, 1) - expected.clip(0, 1)).max())
     if not difference <= run.tolerance:
         text = f"differs by {difference:.2g} from what is expected; accepted: {run.tolerance:.2g}"
-        raise ParityError(f"{where}: {text}; it computes something else and is not timed")
+        raise ParityError(f"{text}; it computes something else and is not timed")
     return difference
 
 
@@ -193,7 +210,7 @@ class Engine:
         plan.call(values, self.floats, threads)
         self.call()
         if (apart := float(np.abs(self.out / np.float32(255) - self.floats).max())) > 3 * HALF_LEVEL:
-            raise ParityError(f"model `{model.card.name}`: 8-bit and float results differ by {apart:.2g}; report it")
+            raise ParityError(f"8-bit and float results differ by {apart:.2g}; report it")
 
     def call(self) -> None:
         """Restore the image."""
@@ -224,8 +241,7 @@ def choose_isa(asked: str | None) -> str:
     return name
 
 
-def _result(subject: Subject, peer: str, run: Run, difference: float, times: Times, peak: float) -> SpeedResult:
-    seconds = statistics.median(times.ours)
+def _result(subject: Subject, peer: str, run: Run, difference: float, times: Times) -> SpeedResult:
     return SpeedResult(
         model=subject.name,
         peer=peer,
@@ -235,7 +251,7 @@ def _result(subject: Subject, peer: str, run: Run, difference: float, times: Tim
         ratio=round(times.ratio, 3),
         min_ratio=round(times.min_ratio, 3),
         cpu_ratio=round(times.cpu_ratio, 3),
-        share=round(2 * subject.macs / seconds / 1e9 / peak, 3),
+        gflops=round(2 * subject.macs / statistics.median(times.ours) / 1e9, 1),
         ms=tuple(round(second * 1e3, 4) for second in times.ours),
         peer_ms=tuple(round(second * 1e3, 4) for second in times.peer),
     )

@@ -190,6 +190,9 @@ def _open(models: list[str] | None, random: list[str] | None, seed: int) -> "lis
 
     if not models and not random:
         raise UsageError("no model; give names of shipped models, model files, or `--random NAME`")
+    names = [*(models or ()), *(random or ())]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise UsageError(f"`{repeated[0]}` is given more than once; a record has each name once")
     opened = [open_subject(name) for name in models or ()]
     for name in random or ():
         with needing_extra(f"`--random {name}`", "train"):
@@ -234,7 +237,7 @@ def _print_speed(record: "SpeedRecord") -> None:
             f"{result.cpu_ratio:.2f}",
             f"{result.won:.0%}",
             result.verdict,
-            f"{result.share:.0%}",
+            f"{record.share(result):.0%}",
             f"{result.difference:.1e} of {result.tolerance:.1e}",
         )
         for result in record.results
@@ -294,7 +297,9 @@ def _probe_text(probe: "Probe") -> str:
 
 
 def _print_changes(then: "Record", now: "Record", changes: "list[Change]") -> None:
-    shown: Callable[[float], str] = "{:.2f}".format if hasattr(then, "isa") else to_bytes_text
+    from thinlens.bench.records import SpeedRecord
+
+    shown: Callable[[float], str] = "{:.2f}".format if isinstance(then, SpeedRecord) else to_bytes_text
     rows = [
         (change.model, change.against, shown(change.then), change.now and shown(change.now), f"{change.ratio:.2f}")
         for change in changes
