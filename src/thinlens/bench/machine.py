@@ -77,13 +77,19 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that thinlens runs from; None where it was installed, or there is no git."""
-    folder = Path(thinlens.__file__).parent
-    if not (folder.parents[1] / ".git").exists():
+    """Commit of the checkout that thinlens runs from, ``-dirty`` if its sources have changed since.
+
+    None where thinlens was installed, or there is no git.
+    """
+    root = Path(thinlens.__file__).parents[2]
+    if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    sources = ["status", "--porcelain", "--untracked-files=no", "--", "src", "engine"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        commit, changes = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "--short=12", "HEAD"], sources)
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return f"{commit}-dirty" if changes else commit
