@@ -61,7 +61,7 @@ def measure(model: Model, image: npt.NDArray[np.uint8], isa: str, *, runtimes: b
     """One network against all peers: medians of milliseconds, and how many times faster ours is."""
     ours, figures = Engine(model, image, 1, isa), {}
     for peer, key in (BICUBIC | RUNTIMES if runtimes else BICUBIC).items():
-        run = find_peer(peer).prepare(model, image, 1, None)
+        run = find_peer(peer).prepare(model, image, 1, isa)
         times = time_pairs(ours.call, run.call, PAIRS if peer in BICUBIC else 9)
         figures[key] = {
             "ms": round(statistics.median(times.ours) * 1e3, 3),

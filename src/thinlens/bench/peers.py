@@ -24,7 +24,8 @@ from thinlens.runtime.reference.rows import run_rows
 ByteImage = npt.NDArray[np.uint8]
 FloatImage = npt.NDArray[np.float32]
 HALF_LEVEL = 0.5 / 255
-ONEDNN_ISA = {"avx512": None, "avx2": "AVX2", "scalar": "SSE41"}  # the names of what OpenVINO's kernels are held to
+ONEDNN_ISA = {"avx2": "AVX2", "scalar": "SSE41"}  # what OpenVINO is held to for the engine's instruction set
+OWN_CHOICE = "instruction set of its own choice"
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,14 @@ class Peer:
     """A peer that may be asked for.
 
     Args:
-        prepare: model, image ``H W`` or ``H W 3``, threads, instruction set or None for the best -> ready to run;
+        prepare: model, image ``H W`` or ``H W 3``, threads, the engine's instruction set -> ready to run;
             raises `ImportError` where a package is missing, `UnsupportedOpError` where the peer cannot run the model.
         load: imports what it needs.
         extra: of thinlens, which brings that.
         packages: whose versions are recorded.
     """
 
-    prepare: Callable[[Model, ByteImage, int, str | None], Run]
+    prepare: Callable[[Model, ByteImage, int, str], Run]
     load: Callable[[], object]
     extra: str
     packages: tuple[str, ...]
@@ -78,12 +79,12 @@ def _load_ort() -> None:
     import onnxruntime  # noqa: F401
 
 
-def _ort(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
+def _ort(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     from thinlens.export.onnx import to_onnx
 
     session = open_onnx(to_onnx(model), threads)
     feed = {INPUT: _planes(image)[None]}
-    note = "ONNX Runtime, float32, height and width free" + _own_choice(isa)
+    note = f"ONNX Runtime, float32, height and width free, {OWN_CHOICE}"
     return Run(lambda: session.run(["image"], feed)[0][0], _to_image, note)
 
 
@@ -92,15 +93,14 @@ def _load_openvino() -> None:
     import openvino  # noqa: F401
 
 
-def _openvino(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
-    held = ONEDNN_ISA.get(isa or "avx512")
-    if held is not None:
-        os.environ["ONEDNN_MAX_CPU_ISA"] = held  # read when its first kernel is made
+def _openvino(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
+    if isa in ONEDNN_ISA:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = ONEDNN_ISA[isa]  # read when its first kernel is made
     import openvino
 
     from thinlens.export.onnx import to_onnx
 
-    planes = np.ascontiguousarray(_planes(image)[None])
+    planes = _planes(image)[None]
     core = openvino.Core()
     network = core.read_model(to_onnx(model))
     network.reshape(list(planes.shape))
@@ -110,20 +110,21 @@ def _openvino(model: Model, image: ByteImage, threads: int, isa: str | None) -> 
     def call() -> Any:
         return request.infer([planes], share_inputs=True, share_outputs=True)[0][0]
 
-    return Run(call, _to_image, "OpenVINO, float32, height and width fixed" + (f", held to {held}" if held else ""))
+    held = f"held to {ONEDNN_ISA[isa]}" if isa in ONEDNN_ISA else OWN_CHOICE
+    return Run(call, _to_image, f"OpenVINO, float32, height and width fixed, {held}")
 
 
 def _load_ncnn() -> None:
     import ncnn  # noqa: F401
 
 
-def _ncnn(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
+def _ncnn(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     import ncnn
 
     from thinlens.export.ncnn import IN, OUT, to_ncnn
 
     text, weights = to_ncnn(model)
-    net, planes = ncnn.Net(), np.ascontiguousarray(_planes(image))
+    net, lq = ncnn.Net(), ncnn.Mat(_planes(image)).clone()
     net.opt.num_threads, net.opt.openmp_blocktime = threads, 0
     for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
         setattr(net.opt, f"use_{name}", False)
@@ -132,36 +133,33 @@ def _ncnn(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
         path.write_bytes(weights)  # from memory it would go on reading them where they were
         if net.load_param_mem(text) or net.load_model(str(path)):
             raise UnsupportedOpError("ncnn does not load what was written for it")
-    lq = ncnn.Mat(planes).clone()
 
     def call() -> Any:
         extractor = net.create_extractor()
         extractor.input(IN, lq)
         return extractor.extract(OUT)[1]
 
-    return Run(
-        call, lambda made: _to_image(np.array(made).reshape(-1, made.h, made.w)), "ncnn, float32" + _own_choice(isa)
-    )
+    return Run(call, lambda made: _to_image(np.array(made).reshape(-1, made.h, made.w)), f"ncnn, float32, {OWN_CHOICE}")
 
 
 def _load_opencv() -> None:
     import cv2  # noqa: F401
 
 
-def _opencv(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
+def _opencv(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     import cv2
 
     scale = _scale(model)
     size = image.shape[1] * scale, image.shape[0] * scale
     cv2.setNumThreads(threads)
     expected = _bicubic(image, scale, -0.75)
-    note = "OpenCV INTER_CUBIC, 8 bits in and out" + _own_choice(isa)
+    note = f"OpenCV INTER_CUBIC, 8 bits in and out, {OWN_CHOICE}"
     return Run(
         lambda: cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), _from_bytes, note, expected, 4 * HALF_LEVEL
     )
 
 
-def _pillow(model: Model, image: ByteImage, threads: int, isa: str | None) -> Run:
+def _pillow(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     from PIL import Image
 
     scale = _scale(model)
@@ -169,7 +167,7 @@ def _pillow(model: Model, image: ByteImage, threads: int, isa: str | None) -> Ru
     return Run(
         lambda: picture.resize(size, Image.Resampling.BICUBIC),
         lambda made: _from_bytes(np.asarray(made)),
-        "Pillow BICUBIC, 8 bits in and out, one thread whatever was asked for" + _own_choice(isa),
+        f"Pillow BICUBIC, 8 bits in and out, one thread whatever was asked for, {OWN_CHOICE}",
         _bicubic(image, scale, -0.5),
         6 * HALF_LEVEL,  # it rounds to 8 bits between rows and columns
         2 * scale,  # it weighs what it has at the border, where ours repeats it
@@ -188,10 +186,6 @@ def _bicubic(image: ByteImage, scale: int, coefficient: float) -> FloatImage:
     planes, size = _planes(image), (image.shape[0], image.shape[1])
     plan = Plan(input_channels=len(planes), nodes=(Node(name="up", op=op, inputs=(INPUT,)),), outputs={"image": "up"})
     return _to_image(run_rows(plan, {}, (0, planes), size, (0, size[0] * scale)))
-
-
-def _own_choice(isa: str | None) -> str:
-    return "" if isa is None else ", instruction set of its own choice"
 
 
 def _planes(image: ByteImage) -> FloatImage:

@@ -146,7 +146,7 @@ def _measure_model(
     for name in settings.against:
         where = f"model `{opened.name}` in `{name}`"
         try:
-            run = find_peer(name).prepare(opened.model, image, settings.threads, settings.isa)
+            run = find_peer(name).prepare(opened.model, image, settings.threads, isa)
             difference = check_result(run, engine.floats)
         except ThinlensError as error:
             yield Failure(model=opened.name, peer=name, error=f"{where}: {error}")
