@@ -660,10 +660,10 @@ INLINE void fused_pair(const FusedInput<typename A::Sum> &in, int64_t x, const t
 }
 
 template <class A, int MIRROR, int HALF, int RULE>
-void fused_orbit(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit, int64_t x, typename A::Sum *pixels) {
+void fused_orbit(const FusedInput<typename A::Sum> &in, const EdgeSrOrbit &orbit, int64_t x, int64_t columns, typename A::Sum *pixels) {
     constexpr int M = members_of(MIRROR);
     const typename A::Sum *weights = static_cast<const typename A::Sum *>(orbit.weights);
-    for (int i = 0; i < TILE; i += 2 * V::N) {
+    for (int64_t i = 0; i < columns; i += 2 * V::N) {
         typename A::Vector best[2][M];
         fused_pair<A, MIRROR, HALF, RULE>(in, x + i, weights, A::zero(), best);
         for (int v = 0; v < 2; ++v)
@@ -685,17 +685,17 @@ INLINE void with_half(int half, const Call &call) {
 }
 
 template <class A, int RULE>
-void fused_tile(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, typename A::Sum *pixels) {
+void fused_tile(const EdgeSrPlan &plan, const FusedInput<typename A::Sum> &in, int64_t x, int64_t columns, typename A::Sum *pixels) {
     for (int o = 0; o < plan.orbits; ++o) {
         const EdgeSrOrbit &orbit = plan.orbit_list[o];
         switch (orbit.mirror) {
-            case EDGE_SR_FREE: fused_orbit<A, EDGE_SR_FREE, 0, RULE>(in, orbit, x, pixels); break;
+            case EDGE_SR_FREE: fused_orbit<A, EDGE_SR_FREE, 0, RULE>(in, orbit, x, columns, pixels); break;
             case EDGE_SR_BOTH:
-                with_half<A, EDGE_SR_BOTH>(in.half, [&](auto half) { fused_orbit<A, EDGE_SR_BOTH, half, RULE>(in, orbit, x, pixels); });
+                with_half<A, EDGE_SR_BOTH>(in.half, [&](auto half) { fused_orbit<A, EDGE_SR_BOTH, half, RULE>(in, orbit, x, columns, pixels); });
                 break;
-            case EDGE_SR_ROWS: fused_orbit<A, EDGE_SR_ROWS, 0, RULE>(in, orbit, x, pixels); break;
-            case EDGE_SR_COLUMNS: fused_orbit<A, EDGE_SR_COLUMNS, 0, RULE>(in, orbit, x, pixels); break;
-            default: fused_orbit<A, EDGE_SR_ALONE, 0, RULE>(in, orbit, x, pixels); break;
+            case EDGE_SR_ROWS: fused_orbit<A, EDGE_SR_ROWS, 0, RULE>(in, orbit, x, columns, pixels); break;
+            case EDGE_SR_COLUMNS: fused_orbit<A, EDGE_SR_COLUMNS, 0, RULE>(in, orbit, x, columns, pixels); break;
+            default: fused_orbit<A, EDGE_SR_ALONE, 0, RULE>(in, orbit, x, columns, pixels); break;
         }
     }
 }
@@ -787,7 +787,7 @@ void produce_fused(const EdgeSrPlan &plan, const typename A::Sum *const *rows, i
         if (x >= width) return;
     }
     for (; x < stop; x += TILE) {
-        fused_tile<A, RULE>(plan, in, x, pixels);
+        fused_tile<A, RULE>(plan, in, x, stop - x < TILE ? stop - x : TILE, pixels);
         write_tile(plan, pixels, x, width, out, raw, scratch + plan.woven_at);
     }
 }

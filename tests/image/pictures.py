@@ -49,7 +49,7 @@ def tiff(tags, data, *, order="<", extra=b"", after=0):
 
     A value of None for tag 273 stands for where ``data`` begins.
     """
-    kinds = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d"}
+    kinds = {1: "B", 2: "s", 3: "H", 4: "I", 7: "B", 12: "d"}
     entries, outside = [], b""
     base = 8 + 2 + 12 * len(tags) + 4
     for tag, (kind, values) in sorted(tags.items()):

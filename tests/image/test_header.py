@@ -100,12 +100,15 @@ def frames(format_name):
         (frames("tiff"), "more than one frame or page"),
         (b"P3 1 1 999\n1 2 3", "plain-text PPM"),
         (plain_tiff(np.zeros((2, 2), np.float32), sample_format=3), "float samples of 32 bits"),
+        (plain_tiff(picture(2, 2, 3), t262=(7, (2,))), "cannot be decoded"),
+        (plain_tiff(picture(2, 2, 1), t262=(3, (3,))), "a palette image without its palette"),
         (plain_tiff(picture(2, 2, 4, np.uint16), t262=(3, (5,)), t338=(3, (0,))), "`cmyk`"),
     ],
 )
 def test_what_decoding_refuses_is_refused(data, match):
-    with pytest.raises(ImageError, match=match):
-        parse(data)
+    for read in (parse, as_decoded):
+        with pytest.raises(ImageError, match=match):
+            read(data)
 
 
 def test_a_huge_image_costs_nothing(tmp_path):

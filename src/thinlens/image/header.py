@@ -74,13 +74,7 @@ def _read_plain(file: BinaryIO, format_name: str, head: bytes) -> Found:
 
 def _read_tiff(file: BinaryIO, format_name: str, head: bytes) -> Found:
     header = read_tiff_header(file)
-    if header.plain or header.bits == 16:
-        kind = _kind_by_vips(file, format_name)
-    else:
-        file.seek(0)
-        with OPENERS[format_name](file) as image:
-            kind = CHANNELS[kept_mode(image)], False
-    return header.height, header.width, header.pages, header.orientation, kind
+    return header.height, header.width, header.pages, header.orientation, _kind_by_vips(file, format_name)
 
 
 def _read_ppm(file: BinaryIO, format_name: str, head: bytes) -> Found:
@@ -116,7 +110,8 @@ def _find_webp_exif(file: BinaryIO) -> bytes | None:
 def _kind_by_vips(file: BinaryIO, format_name: str) -> Kind:
     file.seek(0)
     image = open_with_vips(file.read(), format_name)
-    return image.bands, np.dtype(VIPS_DTYPES[image.format]).itemsize == DEEP_BYTES
+    channels = 3 if image.interpretation == "cmyk" else image.bands
+    return channels, np.dtype(VIPS_DTYPES[image.format]).itemsize == DEEP_BYTES
 
 
 READERS = {"tiff": _read_tiff, "ppm": _read_ppm, "webp": _read_webp}

@@ -20,8 +20,8 @@ from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, bands, count_channe
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_DOTS, Y_DOTS, PLANAR, DOTS_UNIT = 277, 278, 279, 282, 283, 284, 296
-PREDICTOR, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 317, 324, 325, 338, 339, 34675
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
+PREDICTOR, COLOUR_MAP, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 317, 320, 324, 325, 338, 339, 34675
+BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 1, 2, 3, 6
 JPEG, DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 7, 8, 2, 2, 7
 TILE_WIDTH, TILE_HEIGHT, MAX_TILE = 322, 323, 1 << 26
 INCHES = {None: 1.0, 2: 1.0, 3: 2.54}
@@ -34,8 +34,6 @@ class TiffHeader:
     Attributes:
         height: rows, as stored.
         width: columns, as stored.
-        bits: bits a sample: 1, 2, 4, 8 or 16, unsigned.
-        plain: whether it holds just gray or RGB samples of 8 or 16 bits (no palette, no bits, no CMYK or YCbCr).
         pages: 1, or 2 for any number above.
         orientation: 1 to 8, as in EXIF.
         icc: ICC profile or None.
@@ -45,8 +43,6 @@ class TiffHeader:
 
     height: int
     width: int
-    bits: int
-    plain: bool
     pages: int
     orientation: int
     icc: bytes | None
@@ -67,13 +63,12 @@ def read_header(file: BinaryIO) -> TiffHeader:
         magic += file.read(8)
     tags = _load(file, magic, ImageFileDirectory_v2(magic).next, None)
     _check_extents(tags, file)
-    bits, orientation = _sample_bits(tags), int(tags.get(ORIENTATION, 1))
+    _check_samples(tags)
+    orientation = int(tags.get(ORIENTATION, 1))
     nested = {tag: dict(_load(file, magic, tags[tag], tag)) for tag in exif_block.NESTED_TAGS if tag in tags}
     return TiffHeader(
         height=int(tags[HEIGHT]),
         width=int(tags[WIDTH]),
-        bits=bits,
-        plain=bits in (8, 16) and tags.get(PHOTOMETRIC) in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB),
         pages=2 if tags.next else 1,
         orientation=orientation if 1 <= orientation <= 8 else 1,
         icc=tags.get(ICC),
@@ -96,8 +91,8 @@ def _dpi(tags: ImageFileDirectory_v2) -> tuple[float, float] | None:
     return float(x) * INCHES[unit], float(y) * INCHES[unit]
 
 
-def _sample_bits(tags: ImageFileDirectory_v2) -> int:
-    """Return the bits a sample has; refuse what no decoder here returns exactly."""
+def _check_samples(tags: ImageFileDirectory_v2) -> None:
+    """Refuse what no decoder here returns exactly; ValueError where libtiff alone would make something of it."""
     bits, kinds = set(tags.get(BITS, (1,))), set(tags.get(SAMPLE_FORMAT, (1,)))
     if len(bits) != 1 or bits - {1, 2, 4, 8, 16} or kinds != {1}:
         found = "float" if 3 in kinds else "signed or mixed" if kinds != {1} else "unsigned"
@@ -105,11 +100,13 @@ def _sample_bits(tags: ImageFileDirectory_v2) -> int:
             f"{found} samples of {'/'.join(map(str, sorted(bits)))} bits; "
             "accepted unsigned ones of up to 8 or of 16 bits; convert the file first"
         )
-    if tags.get(PLANAR) == 2 and tags.get(SAMPLES) == 2:  # Pillow and libvips both mix the two planes up
+    colours, packing, planes, samples = (int(tags.get(tag, 0)) for tag in (PHOTOMETRIC, COMPRESSION, PLANAR, SAMPLES))
+    if planes == 2 and samples == 2:  # Pillow and libvips both mix the two planes up
         raise ImageError("gray and alpha in separate planes; accepted interleaved ones; convert the file first")
-    if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION) != JPEG:  # libvips would take them for RGB
+    if colours == YCBCR and packing != JPEG:  # libvips would take them for RGB
         raise ImageError("YCbCr samples that are not JPEG; accepted gray, RGB, palettes, CMYK; convert the file first")
-    return int(bits.pop())
+    if colours == PALETTE and COLOUR_MAP not in tags:  # libvips would take the indices for gray
+        raise ValueError("a palette image without its palette")
 
 
 def _check_extents(tags: ImageFileDirectory_v2, file: BinaryIO) -> None:

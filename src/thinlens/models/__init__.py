@@ -17,11 +17,12 @@ FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
 
 # One default for each task, scale and preference; tests/models proves that each beats every cheaper model. ESPCN is not
-# the balanced one although it would be quick enough: its sigmoid leaves white paper at 253 or 254 of 255.
+# the balanced one although it would be quick enough: its sigmoid leaves white paper at 253 or 254 of 255. eSR-CNN keeps
+# all 256 levels of flat areas.
 DEFAULTS: dict[tuple[Task, int], dict[Prefer, str]] = {
     ("sr", scale): {
         "speed": f"edge_sr_max_k5_c2_x{scale}",
-        "balanced": f"edge_sr_tr_k5_c4_x{scale}",
+        "balanced": f"edge_sr_cnn_c2_d5_s9_x{scale}",
         "quality": f"espcn_d16_s32_x{scale}",
     }
     for scale in (2, 3, 4)
