@@ -124,7 +124,8 @@ def _ncnn(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     from thinlens.export.ncnn import IN, OUT, to_ncnn
 
     text, weights = to_ncnn(model)
-    net, lq = ncnn.Net(), ncnn.Mat(_planes(image)).clone()
+    net, planes = ncnn.Net(), _planes(image)
+    lq = ncnn.Mat(planes).clone()  # the first one does not keep the planes alive
     net.opt.num_threads, net.opt.openmp_blocktime = threads, 0
     for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
         setattr(net.opt, f"use_{name}", False)
