@@ -23,11 +23,29 @@ def rows_of(plan, source="input"):
 def tensors_of(plan, seed=0):
     """Random tensors for a plan."""
     rng = np.random.default_rng(seed)
-    return {
-        node.tensors[role]: rng.normal(0, 0.3, shape).astype(np.float32)
-        for node in plan.nodes
-        for role, shape in node.op.tensor_shapes().items()
-    }
+    made_by = {node.name: node for node in plan.nodes}
+    tensors = {}
+    for node in plan.nodes:
+        for role, shape in node.op.tensor_shapes().items():
+            tensor = rng.normal(0, 0.3, shape).astype(np.float32)
+            tensors[node.tensors[role]] = in_low_precision(node, role, made_by, tensor)
+    return tensors
+
+
+def in_low_precision(node, role, made_by, tensor):
+    """Weights behind `quantize` or `bfloat16` as those want them; what brings sums of whole numbers near 1."""
+    before = made_by.get(node.inputs[0])
+    if role != "weight" or before is None:
+        return tensor
+    if isinstance(node.op, ops.Conv2d) and isinstance(before.op, ops.Quantize):
+        return np.clip(np.rint(tensor * 150), -127, 127)
+    if isinstance(node.op, ops.Conv2d) and isinstance(before.op, ops.Bfloat16):
+        return (tensor.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    if isinstance(node.op, ops.Affine) and isinstance(before.op, ops.Conv2d):
+        source = made_by.get(before.inputs[0])
+        if source is not None and isinstance(source.op, ops.Quantize):
+            return tensor / np.float32(2000 * before.op.in_channels**0.5)
+    return tensor
 
 
 def conv(channels, kernel=3, **fields):

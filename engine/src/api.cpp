@@ -48,8 +48,8 @@ tl_status tl_plan_load(const void *bytes, size_t size, const char *isa, tl_plan 
             return TL_UNSUPPORTED_ISA;
         }
         auto loaded = std::make_unique<tl_plan>();
+        loaded->plan.kernels = kernels, loaded->plan.isa = kernels->name;  // weights are packed for them
         if (!thinlens::parse_plan(bytes, size, loaded->plan, message)) return TL_BAD_PLAN;
-        loaded->plan.kernels = kernels, loaded->plan.isa = kernels->name;
         *plan = loaded.release();
         return TL_OK;
     });

@@ -9,6 +9,12 @@
 #include <intrin.h>
 #endif
 
+#if defined(THINLENS_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace thinlens {
 namespace {
 
@@ -22,6 +28,11 @@ bool has_avx2() {
     __cpuidex(r, 7, 0);
     return fma && osxsave && os_saves(6) && ((r[1] >> 5) & 1);
 }
+bool has_vnni() {
+    int r[4];
+    __cpuidex(r, 7, 0);
+    return (r[2] >> 11 & 1) != 0;
+}
 bool has_avx512() {
     int r[4];
     __cpuidex(r, 7, 0);
@@ -30,11 +41,32 @@ bool has_avx512() {
 }
 #else
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
 bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl");
 }
 #endif
+#endif
+
+#if defined(THINLENS_AMX)
+// Tiles take memory of a thread's that the kernel gives only to processes that ask.
+bool has_amx() {
+    constexpr unsigned WANTED = 1u << 22 | 1u << 24 | 1u << 25;  // bfloat16, tiles, int8
+    constexpr long REQUEST = 0x1023, TILE_DATA = 18;
+    unsigned a, b, c, d;
+    if (!has_avx512() || !has_vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & WANTED) != WANTED) return false;
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+
+const Kernels &kernels_amx() {
+    static const Kernels kernels = [] {
+        Kernels own = kernels_avx512();
+        own.name = "amx", own.low_sums = low_sums_amx, own.has_tiles = true;
+        return own;
+    }();
+    return kernels;
+}
 #endif
 
 struct Choice {
@@ -46,6 +78,9 @@ struct Choice {
 // Best first.
 const Choice *choices(int &count) {
     static const Choice all[] = {
+#if defined(THINLENS_AMX)
+        {"amx", has_amx(), kernels_amx},
+#endif
 #if defined(THINLENS_AVX512)
         {"avx512", has_avx512(), kernels_avx512},
 #endif
@@ -62,6 +97,10 @@ const Choice *choices(int &count) {
 }
 
 }  // namespace
+
+#if defined(THINLENS_AVX512)
+bool has_avx512_vnni() { return has_vnni(); }
+#endif
 
 const Kernels *find_kernels(const char *name) {
     int count = 0;

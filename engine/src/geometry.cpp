@@ -28,6 +28,7 @@ int64_t length_out(const Op &op, int64_t n, bool vertical) {
     const char *name = kind_name(op.kind);
     switch (op.kind) {
         case CONV2D:
+        case LOW_CONV2D:
         case MAX_POOL: return at_least_one(n + 2 * p < k ? 0 : (n + 2 * p - k) / op.stride + 1, name);
         case CONV_TRANSPOSE2D: return at_least_one((n - 1) * op.stride - 2 * p + k + op.output_padding, name);
         case PIXEL_SHUFFLE:
@@ -119,6 +120,7 @@ int64_t View::frame_of(int64_t y) const { return y < out_.frame ? 0 : y / out_.f
 Rows View::local(int64_t y) const {
     switch (op_.kind) {
         case CONV2D:
+        case LOW_CONV2D:
         case MAX_POOL: return {y * op_.stride - op_.ph, y * op_.stride - op_.ph + op_.kh};
         case CONV_TRANSPOSE2D: return {ceil_div(y + op_.ph - op_.kh + 1, op_.stride), floor_div(y + op_.ph, op_.stride) + 1};
         case PIXEL_SHUFFLE: return {y / op_.scale, y / op_.scale + 1};
@@ -193,7 +195,7 @@ int64_t View::lowest(int64_t y) const {
         first = y - int64_t(op_.warm_up) * op_.rows, below = op_.rows - 1;
     } else {
         first = local(y).first;
-        if (pad_mode_ == MIRROR && op_.kind == CONV2D) below = std::max(0, 2 * op_.ph + 1 - op_.kh);
+        if (pad_mode_ == MIRROR && (op_.kind == CONV2D || op_.kind == LOW_CONV2D)) below = std::max(0, 2 * op_.ph + 1 - op_.kh);
         if (pad_mode_ == MIRROR && op_.kind == PAD) below = op_.bottom;
     }
     first -= below;
@@ -268,6 +270,10 @@ int64_t winograd_bytes(const Op &op) {
     return round_up(int64_t(op.in) * 8, 64) + 256 * 4 + WINOGRAD_TAPS * plane * 4 + WINOGRAD_TAPS * (int64_t(op.in) * plane + int64_t(op.out) * (TILE + 16)) * 4;
 }
 
+int64_t low_run(const Op &op) { return round_up(TILE + op.kw - 1, 16); }
+
+int64_t low_sum_bytes(const Op &op) { return round_up(op.out, 16) * TILE * 4; }
+
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out) {
     switch (op.kind) {
         case CONV2D:
@@ -277,6 +283,8 @@ int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t w
             const int64_t count = (TILE - 1) * stride + op.kw, run = round_up((count + stride - 1) / stride, 16);
             return OC_BLOCK * TILE * 4 + 256 * 4 + round_up(rows * 8, 64) + rows * run * stride * 4 + 256;
         }
+        case LOW_CONV2D:
+            return low_sum_bytes(op) + low_run(op) * 4 * (1 + op.kh * op.low_elements()) + round_up(op.kh * int64_t(sizeof(LowRow)), 64);
         case MAX_POOL: return round_up(width_in, TILE) * 4;
         case RESIZE: return (op.factor ? 0 : width_out * int64_t(sizeof(ResizeTap))) + ((1 + op.factor) * round_up(width_in, TILE) + 3 * TILE) * 4;
         case EDGE_SR: return int64_t(op.edge_sr.scratch_bytes(width_in));

@@ -20,6 +20,23 @@ struct Source {
 
 constexpr int MAX_INPUTS = 64;
 
+// One tile of a convolution in low precision. A kernel row's elements begin at `first`, for the tile's first column under the kernel's
+// first; channels are `plane` elements apart (0: all alike). Sums, int32 or float: a row a channel, `sum_plane` apart, with room for
+// whole blocks of 16 channels and TILE columns.
+struct LowRow {
+    const int32_t *first;
+    int64_t plane;
+};
+struct LowSums {
+    const Op *op;
+    const LowRow *rows;
+    int64_t columns;
+    void *sums;
+    int64_t sum_plane;
+};
+
+struct Kernels;
+
 struct Task {
     const Op *op = nullptr;
     Source in[MAX_INPUTS];  // only `inputs` of them are set: clearing all would cost more than many a row
@@ -39,6 +56,7 @@ struct Task {
     bool *not_a_number = nullptr;      // set if a result is not
     int64_t (*claim)(void *) = nullptr;  // convolutions: the next tile to make, where threads share a row; null: all, in order
     void *claims = nullptr;              // what `claim` takes
+    const Kernels *kernels = nullptr;
 };
 
 struct Kernels {
@@ -46,6 +64,8 @@ struct Kernels {
     void (*run)(const Task &task);
     void (*absorb_sums)(const Source &row, double *sums);  // global_*: one row
     const EdgeSrKernels &(*edge_sr)();
+    void (*low_sums)(const LowSums &task);  // convolutions in low precision
+    bool has_tiles = false;                 // whether it takes weights as tiles
 };
 
 const Kernels &kernels_scalar();
@@ -54,6 +74,11 @@ const Kernels &kernels_avx2();
 #endif
 #if defined(THINLENS_AVX512)
 const Kernels &kernels_avx512();
+void low_sums_avx512_vnni(const LowSums &task);
+bool has_avx512_vnni();
+#endif
+#if defined(THINLENS_AMX)
+void low_sums_amx(const LowSums &task);
 #endif
 #if defined(THINLENS_NEON)
 const Kernels &kernels_neon();
@@ -65,6 +90,8 @@ const char *isa_names();
 
 // Bytes of scratch that one row of an op needs.
 int64_t winograd_bytes(const Op &op);
+int64_t low_run(const Op &op);        // elements of one plane of a tile with its border
+int64_t low_sum_bytes(const Op &op);  // of a tile's sums
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out);
 
 // One tap of a resize: out = sum of weight[k] * in[index + k], indices outside the image resolved by the border.

@@ -8,7 +8,8 @@ const thinlens::EdgeSrKernels &thinlens_edge_sr() { return thinlens::edge_sr_ker
 namespace thinlens {
 
 const Kernels &kernels_avx512() {
-    static const Kernels kernels{"avx512", run_task, absorb_sums, edge_sr_kernels_avx512};
+    static const Kernels kernels{"avx512", run_task, absorb_sums, edge_sr_kernels_avx512,
+                                 has_avx512_vnni() ? low_sums_avx512_vnni : low_sums};
     return kernels;
 }
 

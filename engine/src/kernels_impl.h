@@ -10,6 +10,8 @@ const thinlens::EdgeSrKernels &thinlens_edge_sr();
 
 #include "conv_kernels.h"
 #include "winograd_kernels.h"
+#include "low_sums.h"
+#include "low_kernels.h"
 #include "row_kernels.h"
 #include "pixel_kernels.h"
 
@@ -42,6 +44,8 @@ void run_task(const Task &task) {
         case BANDS:
         case UNBANDS: return copy_row(task);
         case EDGE_SR: return edge_sr(task);
+        case QUANTIZE: return quantize(task);
+        case LOW_CONV2D: return low_conv2d(task);
         case KIND_END: return;
     }
 }

@@ -30,6 +30,7 @@ int64_t take(int64_t &end, int64_t bytes) {
 // Rows of all inputs that one task points at.
 int64_t task_rows(const Op &op) {
     switch (op.kind) {
+        case LOW_CONV2D: return op.kh;
         case CONV2D: return op.winograd ? WINOGRAD_TAPS : op.kh;
         case MAX_POOL:
         case EDGE_SR: return op.kh;
@@ -95,7 +96,8 @@ bool is_aligned(const Layout &layout, int node) {
         case CONCAT:
         case GATHER:
         case CHANNEL_MAX:
-        case SOFTMAX_SUM: return true;
+        case SOFTMAX_SUM:
+        case QUANTIZE: return true;
         default: return false;
     }
 }
@@ -216,8 +218,8 @@ void place(Layout &layout) {
         const Value &value = plan.values[i + 1];
         const int64_t width = layout.sizes[i + 1].width, in_width = layout.sizes[op.inputs[0]].width;
         node.plane = round_up(width, TILE);
-        if (value.channels > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
-        node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.channels);
+        if (value.planes() > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
+        node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.planes());
         if (value.type != RAW_OUT) node.ring = take(end, times(node.row_bytes, node.capacity));
         if (op.kind == EDGE_SR) {
             node.line_bytes = round_up(int64_t(op.edge_sr.line_bytes(in_width)), 64);

@@ -23,7 +23,7 @@ struct StateHeader {
 
 // Whether sharing a row of an op between threads is worth it: from some tens of microseconds on.
 bool is_large(const Op &op, int64_t width) {
-    return op.kind == CONV2D &&
+    return (op.kind == CONV2D || op.kind == LOW_CONV2D) &&
            double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6;
 }
 
@@ -153,7 +153,7 @@ protected:
         task.out_channels = plan.values[node + 1].channels;
         task.out_width = size.width, task.out_height = size.frame;
         task.scratch = memory_ + layout_.scratch, task.zeros = reinterpret_cast<const float *>(memory_ + layout_.zeros);
-        task.not_a_number = &session_.not_a_number_;
+        task.not_a_number = &session_.not_a_number_, task.kernels = plan.kernels;
         void *raw[8];
         const void *lines[16];
         if (op.kind == PIXELS_IN)

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels.h"
+
 namespace thinlens {
 namespace {
 
@@ -16,7 +18,7 @@ constexpr int64_t MAX_PHASES = 1 << 15;  // of all transposed convolutions, squa
 const char *const NAMES[KIND_END] = {"", "pixels_in", "pixels_out", "conv2d", "conv_transpose2d", "activation", "clamp", "affine",
                                      "add", "multiply", "concat", "channel_gather", "channel_max", "softmax_sum", "pixel_shuffle",
                                      "pixel_unshuffle", "max_pool", "resize", "pad", "crop", "global_mean", "global_std", "bands",
-                                     "unbands", "edge_sr"};
+                                     "unbands", "edge_sr", "quantize", "conv2d in low precision"};
 
 struct Bad {
     std::string what;
@@ -97,17 +99,19 @@ void read_conv(Params &p, Op &op) {
     op.kh = p.integer(1, 255), op.kw = p.integer(1, 255), op.stride = p.integer(1, 64);
     op.ph = p.integer(0, 254), op.pw = p.integer(0, 254);
     if (op.kind == CONV_TRANSPOSE2D) op.output_padding = p.integer(0, 63);
-    op.pad_mode = p.integer(ZERO, op.kind == CONV2D ? MIRROR : EDGE);
-    if (op.kind == CONV2D) op.groups = p.integer(1, MAX_CHANNELS);
+    op.pad_mode = p.integer(ZERO, op.kind == CONV_TRANSPOSE2D ? EDGE : MIRROR);
+    if (op.kind != CONV_TRANSPOSE2D) op.groups = p.integer(1, MAX_CHANNELS);
     op.has_bias = p.integer(0, 1) != 0;
     read_activation(p, op);
-    if (op.kind == CONV2D) {
+    if (op.kind != CONV_TRANSPOSE2D) {
         check(op.in % op.groups == 0 && op.out % op.groups == 0, "conv2d: groups do not divide the channels");
         check(op.ph < op.kh && op.pw < op.kw, "conv2d: padding must be smaller than the kernel");
     } else {
         check(op.output_padding == 0 || op.output_padding < op.stride, "conv_transpose2d: output padding must be below the stride");
     }
 }
+
+void read_levels(Params &p, Op &op) { op.level = p.real(1e-30f, 1e30f), op.zero = p.integer(0, 255); }
 
 void read_params(Params p, Op &op) {
     switch (op.kind) {
@@ -148,6 +152,16 @@ void read_params(Params p, Op &op) {
             break;
         case BANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64); break;
         case UNBANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64), op.scale = p.integer(1, 64); break;
+        case QUANTIZE:
+            op.precision = p.integer(INT8, BFLOAT16), op.out_type = p.integer(0, 1) ? op.precision : int(FLOATS);
+            read_levels(p, op);
+            break;
+        case LOW_CONV2D:
+            op.precision = p.integer(INT8, BFLOAT16), op.out_type = p.integer(FLOATS, BFLOAT16);
+            read_levels(p, op);
+            read_conv(p, op);
+            check(op.stride == 1 && op.groups == 1, "conv2d in low precision: accepted: stride 1, one group");
+            return p.end();
         case EDGE_SR:
             op.family = p.integer(0, 2), op.kh = op.kw = p.integer(1, 15), op.candidates = p.integer(1, 16);
             op.scale = p.integer(1, 8), op.pad_mode = p.integer(ZERO, MIRROR), op.raw_out = p.integer(0, 1) != 0;
@@ -193,6 +207,12 @@ void take_tensors(Op &op, int channels_in) {
             if (op.has_bias) op.bias = take(op, index, op.out);
             take_slopes(op, index, op.out);
             break;
+        case LOW_CONV2D:
+            op.weight = take(op, index, int64_t(op.out) * op.in * op.kh * op.kw);
+            if (op.precision == INT8) op.scales = take(op, index, op.out);
+            if (op.has_bias) op.bias = take(op, index, op.out);
+            take_slopes(op, index, op.out);
+            break;
         case ACTIVATION: take_slopes(op, index, channels_in); break;
         case AFFINE:
             if (op.has_weight) op.weight = take(op, index, op.in);
@@ -216,6 +236,7 @@ int channels_out(const Plan &plan, const Op &op) {
     int in = channels(0);
     switch (op.kind) {
         case CONV2D:
+        case LOW_CONV2D:
         case CONV_TRANSPOSE2D: check(in == op.in, "a convolution's input has other channels than it expects"); return op.out;
         case AFFINE: check(in == op.in, "affine: the input has other channels than it expects"); return in;
         case ADD:
@@ -244,7 +265,7 @@ int channels_out(const Plan &plan, const Op &op) {
 ValueType type_out(const Op &op) {
     if (op.kind == PIXELS_IN) return op.mode == IN_LEVELS ? LEVELS : PLANES;
     if (op.kind == PIXELS_OUT || (op.kind == EDGE_SR && op.raw_out)) return RAW_OUT;
-    return PLANES;
+    return op.out_type == INT8 ? BYTES : op.out_type == BFLOAT16 ? HALVES : PLANES;
 }
 
 void check_types(const Plan &plan, const Op &op) {
@@ -252,6 +273,8 @@ void check_types(const Plan &plan, const Op &op) {
         ValueType type = plan.values[input].type;
         if (op.kind == PIXELS_IN)
             check(type == RAW_IN, "pixels_in must read the input");
+        else if (op.kind == LOW_CONV2D)
+            check(type == (op.precision == INT8 ? BYTES : HALVES), "a convolution in low precision reads a value of another precision");
         else
             check(type == PLANES || (type == LEVELS && op.kind == EDGE_SR), "a node reads a value of another type than it takes");
     }
@@ -346,9 +369,96 @@ void pack_transposed(Op &op) {
         }
 }
 
+// The weights of one element of a tap: four bytes or two bfloat16.
+int32_t low_element(const Op &op, int oc, int64_t element, int tap) {
+    const int per = channels_of_element(op.precision);
+    uint32_t bits = 0;
+    for (int i = 0; i < per && element * per + i < op.in; ++i) {
+        const float w = filter_at(op, oc, element * per + i, op.in)[tap];
+        uint32_t part;
+        if (op.precision == INT8) {
+            part = uint32_t(int32_t(w)) & 0xff;
+        } else {
+            std::memcpy(&part, &w, 4);
+            part >>= 16;
+        }
+        bits |= part << (32 / per * i);
+    }
+    int32_t result;
+    std::memcpy(&result, &bits, 4);
+    return result;
+}
+
+// In the order in which low_sums.h reads them.
+void pack_low_blocks(Op &op) {
+    const int64_t elements = op.low_elements();
+    for (int first = 0; first < op.out; first += LOW_BLOCK) {
+        const int count = std::min(LOW_BLOCK, op.out - first);
+        const auto add = [&](int64_t element, int tap) {
+            for (int o = 0; o < count; ++o) {
+                const int32_t weights = low_element(op, first + o, element, tap);
+                if (op.precision == INT8) {
+                    op.low_weight.push_back(weights);
+                } else {  // as two floats
+                    op.low_weight.push_back(int32_t(uint32_t(weights) << 16));
+                    op.low_weight.push_back(int32_t(uint32_t(weights) & 0xffff0000u));
+                }
+            }
+        };
+        for (int ky = 0; ky < op.kh; ++ky) {
+            if (op.precision == INT8) {
+                for (int64_t e = 0; e < elements; ++e)
+                    for (int kx = 0; kx < op.kw; ++kx) add(e, ky * op.kw + kx);
+            } else {
+                for (int kx = 0; kx < op.kw; ++kx)
+                    for (int64_t e = 0; e < elements; ++e) add(e, ky * op.kw + kx);
+            }
+        }
+    }
+}
+
+// 16 output channels by the elements of one block of a tap; the last block of a tap may overlap the one before, with weights of zero.
+void pack_low_tiles(Op &op) {
+    const int64_t elements = op.low_elements(), depth = op.low_depth();
+    for (int first = 0; first < op.out; first += 16)
+        for (int tap = 0; tap < op.kh * op.kw; ++tap)
+            for (int64_t done = 0; done < elements; done += depth) {
+                const int64_t from = std::min(done, elements - depth), at = int64_t(op.low_tiles.size());
+                op.low_tiles.resize(at + LOW_TILE / 4);
+                for (int o = first; o < std::min(first + 16, op.out); ++o)
+                    for (int64_t e = std::max(done, from); e < from + depth; ++e)
+                        op.low_tiles[at + (o - first) * 16 + (e - from)] = low_element(op, o, e, tap);
+            }
+}
+
+void pack_low(const Plan &plan, Op &op) {
+    const Value &in = plan.values[op.inputs[0]];
+    const int64_t count = int64_t(op.in) * op.kh * op.kw;
+    op.in_zero = in.zero;
+    if (op.precision == INT8) {
+        check(count * 255 * 127 <= INT32_MAX, "conv2d in low precision: the sums may not fit 32 bits");
+        for (int64_t i = 0; i < count * op.out; ++i)
+            check(std::fabs(op.weight[i]) <= 127 && op.weight[i] == std::rint(op.weight[i]), "a weight is no integer of -127 to 127");
+        for (int o = 0; o < op.out; ++o) {
+            int64_t sum = 0;
+            for (int64_t i = 0; i < count; ++i) sum += int64_t(op.weight[o * count + i]);
+            op.corrections.push_back(int32_t(-sum * op.in_zero));
+        }
+    } else {
+        for (int64_t i = 0; i < count * op.out; ++i) {
+            uint32_t bits;
+            std::memcpy(&bits, op.weight + i, 4);
+            check((bits & 0xffff) == 0, "a weight is no bfloat16");
+        }
+    }
+    pack_low_blocks(op);
+    if (plan.kernels->has_tiles) pack_low_tiles(op);
+}
+
 // Many nodes may share a tensor, but each packs it for itself: what that takes has a limit, or a small plan could take any memory.
 void count_packed(Plan &plan, const Op &op) {
     if (op.kind == CONV2D) plan.packed += op.tensors[0].count * (op.kh == 3 ? 2 : 1);
+    if (op.kind == LOW_CONV2D) plan.packed += op.tensors[0].count + int64_t(op.kh) * op.kw * op.low_elements() * round_up(op.out, 16);
     if (op.kind == EDGE_SR) plan.packed += op.tensors[0].count * 2;
     plan.packed += int64_t(op.channels.size()) * 64;  // a gather copies its list: a few million entries in all are plenty
     if (op.kind == CONV_TRANSPOSE2D) {
@@ -368,6 +478,7 @@ void pack(Plan &plan, Op &op) {
     else if (op.kind == CONV2D)
         pack_conv(op);
     if (op.kind == CONV_TRANSPOSE2D) pack_transposed(op);
+    if (op.kind == LOW_CONV2D) pack_low(plan, op);
     if (op.kind == EDGE_SR) {
         EdgeSrSpec spec{op.family, op.kh, op.candidates, op.scale, op.pad_mode, op.weight};
         op.edge_sr = EdgeSr::prepare(spec, plan.values[op.inputs[0]].type == LEVELS, op.raw_out);
@@ -401,7 +512,7 @@ void add_node(Plan &plan, const Bytes &bytes, uint32_t index, const std::vector<
     check_types(plan, op);
     Value value;
     value.type = type_out(op), value.channels = channels_out(plan, op), value.made_by = int(index);
-    value.banded = banded_out(plan, op);
+    value.banded = banded_out(plan, op), value.zero = op.zero;
     pack(plan, op);
     for (int32_t input : op.inputs) {
         auto &readers = plan.values[input].readers;
@@ -474,8 +585,10 @@ int Plan::whole_image_node() const {
 
 int64_t Plan::bytes() const {
     int64_t sum = int64_t(floats.size()) * 4;
-    for (const Op &op : ops)
+    for (const Op &op : ops) {
         for (const ConvPhase &phase : op.phases) sum += int64_t(phase.weight.size()) * 4;
+        sum += int64_t(op.low_weight.size() + op.low_tiles.size() + op.corrections.size()) * 4;
+    }
     return sum;
 }
 

@@ -14,7 +14,7 @@ namespace thinlens {
 enum Kind : uint32_t {
     PIXELS_IN = 1, PIXELS_OUT, CONV2D, CONV_TRANSPOSE2D, ACTIVATION, CLAMP, AFFINE, ADD, MULTIPLY, CONCAT, GATHER,
     CHANNEL_MAX, SOFTMAX_SUM, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, MAX_POOL, RESIZE, PAD, CROP, GLOBAL_MEAN, GLOBAL_STD,
-    BANDS, UNBANDS, EDGE_SR, KIND_END
+    BANDS, UNBANDS, EDGE_SR, QUANTIZE, LOW_CONV2D, KIND_END
 };
 enum PadMode { ZERO = 0, EDGE = 1, MIRROR = 2, SYMMETRIC = 3 };  // the last for resizing only
 enum Act { NONE = 0, RELU, LEAKY, PRELU, TANH, SIGMOID, ACT_END };
@@ -22,7 +22,14 @@ enum PixelType { U8 = 0, U16 = 1, F32 = 2 };
 enum InMode { IN_PLANES = 0, IN_YCBCR = 1, IN_LEVELS = 2 };
 enum OutMode { OUT_PLANES = 0, OUT_CLAMP = 1, OUT_YCBCR = 2, OUT_LUMA = 3 };
 enum ResizeMode { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
-enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT };
+enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT, BYTES, HALVES };  // the last two: planes of elements in low precision
+enum Precision { FLOATS = 0, INT8 = 1, BFLOAT16 = 2 };
+
+// Channels that share a 32-bit element.
+constexpr int channels_of_element(int precision) { return precision == INT8 ? 4 : precision == BFLOAT16 ? 2 : 1; }
+constexpr int64_t elements_of(int64_t channels, int precision) {
+    return (channels + channels_of_element(precision) - 1) / channels_of_element(precision);
+}
 
 const char *kind_name(Kind kind);
 
@@ -48,6 +55,10 @@ struct ConvPhase {               // one output column phase of a transposed conv
     int32_t left = 0;              // transposed: how far left the leftmost column reads
 };
 
+// Low precision: output channels whose sums are made together; elements of a tap that are summed before they are added to the rest;
+// bytes of one tile of weights.
+constexpr int LOW_BLOCK = 4, LOW_DEPTH = 16, LOW_TILE = 1024;
+
 // One op. Fields that a kind does not have keep their defaults; names follow docs/engine.md.
 struct Op {
     Kind kind = KIND_END;
@@ -65,12 +76,24 @@ struct Op {
     int rows = 0, warm_up = 0;
     int family = 0, candidates = 0;
     bool raw_out = false;
+    int precision = FLOATS, out_type = FLOATS;  // of a low convolution's input, or what quantize rounds to; of what it gives
+    float level = 1;                            // what one step of a byte of the output is worth
+    int zero = 0, in_zero = 0;                  // the byte that stands for 0
 
-    const float *weight = nullptr, *bias = nullptr, *slopes = nullptr;
+    const float *weight = nullptr, *bias = nullptr, *slopes = nullptr, *scales = nullptr;
     int64_t slope_count = 0;
     std::vector<ConvPhase> phases;  // convolutions: [row phase * stride + column phase]; winograd: one a transformed row
     bool winograd = false;          // a convolution that makes WINOGRAD_ROWS rows from transformed input rows
     EdgeSr edge_sr;
+
+    // Low convolutions: weights block by block, an element a tap, in the order of low_sums.h; the same as tiles, where the processor has
+    // them; what is added to integer sums because the byte that stands for 0 is another.
+    std::vector<int32_t> low_weight, low_tiles, corrections;
+    int64_t low_elements() const { return elements_of(in, precision); }
+    int64_t low_depth() const {  // elements of a tap in one block: as even as can be, at most LOW_DEPTH; the last may overlap
+        const int64_t blocks = (low_elements() + LOW_DEPTH - 1) / LOW_DEPTH;
+        return (low_elements() + blocks - 1) / blocks;
+    }
 
     bool absorbs() const { return kind == EDGE_SR || kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
     bool whole_image() const { return kind == GLOBAL_MEAN || kind == GLOBAL_STD; }
@@ -83,6 +106,8 @@ struct Value {
     int made_by = -1;               // node; -1: the input
     std::vector<int32_t> readers;   // nodes, ascending
     bool banded = false;
+    int zero = 0;  // BYTES: which stands for 0
+    int64_t planes() const { return elements_of(channels, type == BYTES ? INT8 : type == HALVES ? BFLOAT16 : FLOATS); }
 };
 
 struct Kernels;

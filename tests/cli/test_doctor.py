@@ -33,7 +33,7 @@ def test_text_has_a_line_for_each(thinlens):
     [
         ("scalar", "native engine, scalar", 0),
         ("reference", "NumPy reference (THINLENS_ISA=reference)", 0),
-        ("mmx", "none: unknown instruction set `mmx`; THINLENS_ISA accepts here: ", 1),
+        ("altivec", "none: unknown instruction set `altivec`; THINLENS_ISA accepts here: ", 1),
     ],
 )
 def test_the_instruction_set_may_be_told(thinlens, monkeypatch, isa, backend, code):

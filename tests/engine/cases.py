@@ -174,6 +174,47 @@ def _bands():
         yield f"bands_{name}", plan_of(opened, *middle, closed, input_channels=2)
 
 
+def _low():
+    """Convolutions on bytes and bfloat16: alone, one behind the other, in bands, and where some reader wants floats."""
+    byte, half = ops.Quantize(scale=0.021, zero=119), ops.Bfloat16()
+    yield "quantize", single(byte, 5)
+    yield "bfloat16", single(half, 5)
+    for i, c in enumerate(CHANNELS):
+        mode, kernel = PAD_MODES[i % 3], (1, 3, 5)[i // 3]
+        head = conv((c, c), kernel, pad_mode=mode)
+        after = ("value", ops.Affine(channels=c), "sum"), ("image", _activations(c)[i % 7], "value")
+        yield f"int8_c{c}", plan_of(("byte", byte, "input"), ("sum", head, "byte"), *after, input_channels=c)
+        head = conv((c, c), kernel, pad_mode=mode, bias=True)
+        rows = ("half", half, "input"), ("sum", head, "half"), ("image", _activations(c)[i % 7], "sum")
+        yield f"bfloat16_c{c}", plan_of(*rows, input_channels=c)
+    yield "int8_chain", _chain(byte, ops.Quantize(scale=0.013))
+    yield "bfloat16_chain", _chain(half, half)
+    yield "int8_to_bfloat16", _chain(byte, half)
+    yield "bfloat16_to_int8", _chain(half, ops.Quantize(scale=0.013, zero=3))
+    two = (
+        ("one", conv((3, 7)), "byte"),
+        ("two", conv((3, 7), 1, stride=2), "byte"),
+        ("one_small", ops.MaxPool(kernel=(1, 1), stride=2), "one"),
+    )
+    yield "int8_mixed", plan_of(("byte", byte, "input"), *two, ("image", ops.Add(), "one_small two"), input_channels=3)
+    bands = ("bands", ops.Bands(rows=3, warm_up=1), "byte"), ("conv", conv((3, 4), pad_mode="edge"), "bands")
+    yield (
+        "int8_bands",
+        plan_of(
+            ("byte", byte, "input"), *bands, ("image", ops.Unbands(rows=3, warm_up=1), "conv input"), input_channels=3
+        ),
+    )
+
+
+def _chain(first, second):
+    """Rounded, convolved, rounded, convolved."""
+    scaled = isinstance(first, ops.Quantize)
+    rows = [("first", first, "input"), ("sum", conv((4, 18), bias=not scaled), "first")]
+    rows += [("value", ops.Affine(channels=18) if scaled else ops.Tanh(), "sum"), ("act", ops.Relu(), "value")]
+    rows += [("second", second, "act"), ("image", conv((18, 5), pad_mode="edge"), "second")]
+    return plan_of(*rows, input_channels=4)
+
+
 def _networks():
     yield "attention", attention_plan()
     yield "whole_image", whole_image_plan()
@@ -193,7 +234,7 @@ def _networks():
 
 CASES = {
     name: plan
-    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _networks)
+    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _low, _networks)
     for name, plan in part()
 }
 
@@ -201,8 +242,9 @@ CASES = {
 def tensors_for(name, plan):
     """Random tensors of a case, sums of which stay near 1."""
     tensors = tensors_of(plan, seed=len(name))
+    rounded = {node.name for node in plan.nodes if isinstance(node.op, ops.Quantize | ops.Bfloat16)}
     for node in plan.nodes:
-        if isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d):
+        if isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d) and node.inputs[0] not in rounded:
             weight = tensors[node.tensors["weight"]]
             weight *= np.float32(2 / np.sqrt(weight[0].size))
     return tensors

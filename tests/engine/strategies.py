@@ -52,6 +52,11 @@ class Network(NamedTuple):
         return tensors_for("n" * (self.seed % 50), self.plan)
 
     @property
+    def rounds(self):
+        """Whether values are rounded on the way: results of another order of sums may then differ by more than that."""
+        return any(isinstance(node.op, ops.Quantize | ops.Bfloat16) for node in self.plan.nodes)
+
+    @property
     def needs_height(self):
         """Whether it streams only where the height is known before: some op asks for it, or most heights are none."""
         if any(isinstance(node.op, ops.Resize) and node.op.factor is None for node in self.plan.nodes):
@@ -128,7 +133,7 @@ class Builder:
         """Try to add one op (or a few that belong together) behind some value that stands behind `bands`."""
         value = self.some([value for value in self.values if value.bands == bands])
         kinds = [*[convolve] * 6, transpose, *[pointwise] * 3, *[join] * 4, channelwise, shuffle, unshuffle]
-        kinds += [pool, enlarge, resize_to, frame]
+        kinds += [pool, enlarge, resize_to, frame, low, low]
         if not bands:
             kinds += [in_bands] + ([statistics] if self.whole_image else [])
         self.draw(st.sampled_from(kinds))(self, value)
@@ -151,6 +156,27 @@ def convolve(build, value):
         bias=draw(st.booleans()),
     )
     build.add(op, value)
+
+
+def low(build, value):
+    """A convolution on bytes or on bfloat16, most often one more behind it."""
+    draw, channels = build.draw, value.channels
+    for _ in range(draw(st.integers(1, 2))):
+        byte = draw(st.booleans())
+        zero = draw(st.sampled_from((0, 3, 128, 255)))
+        value = build.add(ops.Quantize(scale=draw(st.floats(0.01, 1)), zero=zero) if byte else ops.Bfloat16(), value)
+        side = draw(st.sampled_from((1, 3, 5)))
+        fields = {"padding": (draw(st.integers(0, side - 1)), side // 2), "pad_mode": draw(PAD_MODES)}
+        wide = draw(st.sampled_from((1, 2, 3, 7, 16, 33)))
+        bias = not byte and draw(st.booleans())
+        conv = ops.Conv2d(in_channels=channels, out_channels=wide, kernel=(side, side), bias=bias, **fields)
+        value, channels = value and build.add(conv, value), wide
+        if value and byte and draw(st.booleans()):
+            value = build.add(ops.Affine(channels=wide, bias=draw(st.booleans())), value)
+        if value and draw(st.booleans()):
+            value = build.add(draw(st.sampled_from((ops.Relu(), ops.PRelu(slopes=wide)))), value)
+        if not value:
+            return
 
 
 def transpose(build, value):

@@ -10,6 +10,7 @@ import safetensors.numpy
 
 from tests.conftest import template_matching_model
 from tests.fuzz import mutate, tree
+from tests.plans import tensors_of
 from thinlens.model.card import ModelCard
 from thinlens.model.file import Model, content_hash, read_model, to_bytes
 from thinlens.model.ops import (
@@ -17,6 +18,7 @@ from thinlens.model.ops import (
     Add,
     Affine,
     Bands,
+    Bfloat16,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -34,6 +36,7 @@ from thinlens.model.ops import (
     PixelShuffle,
     PixelUnshuffle,
     PRelu,
+    Quantize,
     Relu,
     Resize,
     Sigmoid,
@@ -90,7 +93,12 @@ def every_op_model() -> Model:
         ("l", PixelUnshuffle(scale=2), ("k",)),
         ("m", Affine(channels=4), ("l",)),
         ("n", LeakyRelu(slope=0.1), ("m",)),
-        ("o", MaxPool(kernel=(3, 3), stride=2, padding=(1, 1)), ("n",)),
+        ("na", Quantize(scale=0.05, zero=100), ("n",)),
+        ("nb", Conv2d(in_channels=4, out_channels=4, kernel=(3, 3), padding=(1, 1)), ("na",)),
+        ("nc", Affine(channels=4), ("nb",)),
+        ("nd", Bfloat16(), ("nc",)),
+        ("ne", Conv2d(in_channels=4, out_channels=4, kernel=(1, 1), bias=True), ("nd",)),
+        ("o", MaxPool(kernel=(3, 3), stride=2, padding=(1, 1)), ("ne",)),
         ("p", Resize(mode="bilinear"), ("o", "input")),
         ("q", GlobalMean(), ("n",)),
         ("r", GlobalStd(), ("n",)),
@@ -114,16 +122,13 @@ def every_op_model() -> Model:
 
 def _model(name: str, ops) -> Model:
     """An x2 network of named ops with random weights; the last one makes the image."""
-    tensors, nodes = {}, []
-    rng = np.random.default_rng(0)
-    for node, op, inputs in ops:
-        roles = {role: f"{node}.{role}" for role in op.tensor_shapes()}
-        for role, shape in op.tensor_shapes().items():
-            tensors[roles[role]] = rng.normal(0, 0.3, shape).astype(np.float32)
-        nodes.append(Node(name=node, op=op, inputs=inputs, tensors=roles))
-    plan = Plan(input_channels=1, nodes=tuple(nodes), outputs={"image": ops[-1][0]})
+    nodes = tuple(
+        Node(name=node, op=op, inputs=inputs, tensors={role: f"{node}.{role}" for role in op.tensor_shapes()})
+        for node, op, inputs in ops
+    )
+    plan = Plan(input_channels=1, nodes=nodes, outputs={"image": ops[-1][0]})
     card = msgspec.structs.replace(template_matching_model().card, name=name)
-    return Model({"main": plan}, tensors, card)
+    return Model({"main": plan}, tensors_of(plan), card)
 
 
 def make(rng) -> bytes:

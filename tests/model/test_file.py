@@ -10,8 +10,10 @@ import pytest
 import safetensors.numpy
 
 from tests.conftest import template_matching_model
+from tests.plans import conv, plan_of, tensors_of
 from thinlens.errors import ModelError, OutputError, PlanError
-from thinlens.model.file import content_hash, from_bytes, read_model, to_bytes, write_model
+from thinlens.model import ops
+from thinlens.model.file import Model, content_hash, from_bytes, read_model, to_bytes, write_model
 
 
 def parts(data):
@@ -56,6 +58,19 @@ def test_half_storage_rounds_to_float16(model):
     assert np.array_equal(back.tensors["filter.weight"], expected)
 
 
+@pytest.mark.parametrize(("rounding", "dtype"), [(ops.Quantize(scale=0.01), "I8"), (ops.Bfloat16(), "F16")])
+@pytest.mark.parametrize("exact", [True, False])
+def test_weights_in_low_precision_are_stored_so_if_nothing_is_lost(model, rounding, dtype, exact):
+    plan = plan_of(("low", rounding, "input"), ("sum", conv((1, 4)), "low"), ("image", ops.ChannelMax(), "sum"))
+    tensors = tensors_of(plan)
+    if not exact:
+        tensors["sum.weight"][0, 0, 0, 0] = 0.1
+    card = msgspec.structs.replace(model.card, scale=1, task="denoise", params=36)
+    data = to_bytes(Model({"main": plan}, tensors, card), half=False)
+    assert parts(data)[0]["sum.weight"]["dtype"] == (dtype if exact else "F32")
+    assert np.array_equal(from_bytes(data).tensors["sum.weight"], tensors["sum.weight"])
+
+
 def test_nothing_is_overwritten_unless_told(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"precious")
@@ -93,7 +108,7 @@ def test_every_flipped_byte_is_noticed(model):
         (struct.pack("<Q", 2) + b"[]", "not a safetensors header"),
         (struct.pack("<Q", 2) + b"{}", "not a thinlens model"),
         (safetensors.numpy.save({"a": np.zeros(3, np.float32)}), "not a thinlens model"),
-        (safetensors.numpy.save({"a": np.zeros(3, np.int64)}), "tensor `a` is I64; accepted: F32, F16"),
+        (safetensors.numpy.save({"a": np.zeros(3, np.int64)}), "tensor `a` is I64; accepted: F32, F16, I8"),
     ],
 )
 def test_not_a_model_file(data, message):

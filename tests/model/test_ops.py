@@ -34,6 +34,7 @@ def _example(kind):
         "MaxPool": {"kernel": (2, 2)},
         "PixelShuffle": {"scale": 2},
         "PixelUnshuffle": {"scale": 2},
+        "Quantize": {"scale": 0.5},
         "Resize": {"mode": "nearest", "factor": 2},
         "Unbands": {"rows": 2},
     }

@@ -11,6 +11,7 @@ from thinlens.model.ops import (
     Add,
     Affine,
     Bands,
+    Bfloat16,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -29,6 +30,7 @@ from thinlens.model.ops import (
     PixelShuffle,
     PixelUnshuffle,
     PRelu,
+    Quantize,
     Relu,
     Resize,
     Sigmoid,
@@ -150,7 +152,7 @@ def test_ops_of_two_inputs(op, kind, params):
 
 
 def test_there_is_a_rule_for_every_op():
-    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS} == set(OPS)
+    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS, Bfloat16, Quantize} == set(OPS)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from thinlens.model import ops
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model, content_hash, read_model
 from thinlens.model.plan import INPUT, Node, Plan
+from thinlens.model.value_range import to_unit_range
 from thinlens.models import find_model
 from thinlens.runtime.session import Session
 
@@ -78,7 +79,7 @@ def open_subject(name: str, seed: int | None = None) -> Opened:
         ImportError: if the network's configuration needs torch, and it is not installed.
     """
     if seed is None:
-        return Opened(name, read_model(find_model(name)))
+        return Opened(name, to_unit_range(read_model(find_model(name))))
     model = random_model(name, plan_of(name), seed)
     return Opened(name, model, model.card.training.seed)
 
@@ -102,9 +103,10 @@ def plan_of(name: str) -> Plan:
     stack = STACK.fullmatch(name)
     if stack is None:
         from thinlens.train.lower import lower
-        from thinlens.train.networks import create_network
+        from thinlens.train.networks import find_configuration
 
-        return lower(create_network(name))[0]
+        configuration = find_configuration(name)
+        return lower(configuration.create(), configuration.channels)[0]
     depth, width = int(stack[2]), int(stack[3])
     residual = stack[1] == "dncnn"
     return stack_plan([1, *[width] * (max(depth - 1, 1) if residual else depth + 1), 1], residual=residual)

@@ -17,6 +17,7 @@ from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
+from thinlens.cli.sensitivity import sensitivity
 from thinlens.cli.stream import stream
 from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
@@ -34,7 +35,6 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (export, "thinlens export edge_sr_tm_k7_c4_x2 --to onnx -o edge_sr_tm_x2.onnx"),
     (doctor, "thinlens doctor"),
 )
-
 # Verbs of two words: the first, what it does, and the table of the second.
 GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]], ...] = (
     (
@@ -45,6 +45,11 @@ GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]]
             (memory, "thinlens bench memory edge_sr_tm_k7_c4_x2 --size 1920x1080 --against ort"),
             (replay, "thinlens bench replay record.json"),
         ),
+    ),
+    (
+        "analyse",
+        "Study a model.",
+        ((sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),),
     ),
 )
 

@@ -42,7 +42,7 @@ def evaluate(
 
     session = open_model(model, threads=threads)
     card = session.card
-    degradation = _degradation(card, scale, sigma, quality)
+    degradation = degradation_of(card, scale, sigma, quality)
     paths, colour = bench.list_images(data), card.colour == "rgb"
     with Meter() as meter:
 
@@ -65,7 +65,7 @@ def evaluate(
     _print(found, beside, "bicubic" if card.task == "sr" else "degraded")
 
 
-def _degradation(card: "ModelCard", scale: int | None, sigma: float | None, quality: int | None) -> dict[str, Any]:
+def degradation_of(card: "ModelCard", scale: int | None, sigma: float | None, quality: int | None) -> dict[str, Any]:
     """The one degradation that a model of this task undoes, as a keyword of the benchmark.
 
     Raises:

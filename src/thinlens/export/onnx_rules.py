@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from thinlens.errors import UnsupportedOpError
 from thinlens.export.onnx_graph import END, Graph
@@ -15,6 +16,7 @@ from thinlens.model.ops import (
     Add,
     Affine,
     Bands,
+    Bfloat16,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -33,6 +35,7 @@ from thinlens.model.ops import (
     PixelShuffle,
     PixelUnshuffle,
     PRelu,
+    Quantize,
     Relu,
     Resize,
     Sigmoid,
@@ -90,6 +93,17 @@ def _affine(graph: Graph, node: Node, op: Affine) -> None:
 
 def _leaky_relu(graph: Graph, node: Node, op: LeakyRelu) -> None:
     graph.add("LeakyRelu", [node.inputs[0]], node.name, alpha=op.slope)
+
+
+def _quantize(graph: Graph, node: Node, op: Quantize) -> None:
+    zero = graph.constant(f"{node.name}:zero", np.array(op.zero, np.uint8))
+    levels = graph.add("QuantizeLinear", [node.inputs[0], graph.number(op.scale), zero], f"{node.name}:levels")
+    graph.add("DequantizeLinear", [levels, graph.number(1.0), zero], node.name)
+
+
+def _bfloat16(graph: Graph, node: Node, op: Bfloat16) -> None:
+    half = graph.add("Cast", [node.inputs[0]], f"{node.name}:half", to=TensorProto.BFLOAT16)
+    graph.add("Cast", [half], node.name, to=TensorProto.FLOAT)
 
 
 def _clamp(graph: Graph, node: Node, op: Clamp) -> None:
@@ -253,6 +267,7 @@ RULES: dict[type[Op], Callable[[Graph, Node, Any], None]] = {
     Add: _add,
     Affine: _affine,
     Bands: _unsupported,
+    Bfloat16: _bfloat16,
     ChannelGather: _channel_gather,
     ChannelMax: _channel_max,
     ChannelSlice: _channel_slice,
@@ -270,6 +285,7 @@ RULES: dict[type[Op], Callable[[Graph, Node, Any], None]] = {
     Pad: _pad,
     PixelShuffle: _pixel_shuffle,
     PixelUnshuffle: _pixel_unshuffle,
+    Quantize: _quantize,
     Relu: _same("Relu"),
     Resize: _resize,
     Sigmoid: _same("Sigmoid"),

@@ -1,7 +1,7 @@
 """The model file: one safetensors file with tensors, plans and card. It executes nothing; its reader trusts nothing.
 
 Metadata keys: ``format`` ("thinlens"), ``version`` (an integer), ``plans`` (JSON: name -> plan, ``main`` first),
-``card`` (JSON) and ``sha256`` (of plans and tensors). Tensors are F32 or F16 on disk and float32 in memory.
+``card`` (JSON) and ``sha256`` (of plans and tensors). Tensors are F32, F16 or I8 on disk and float32 in memory.
 """
 
 import hashlib
@@ -20,12 +20,15 @@ import safetensors.numpy
 from thinlens.atomic import write_bytes
 from thinlens.errors import ModelError, PlanError
 from thinlens.model.card import ModelCard
+from thinlens.model.ops import Bfloat16, Conv2d, Op, Quantize
 from thinlens.model.plan import Plan
 
 VERSION = 1
 MAX_FILE_BYTES = 256 << 20
 MAX_HEADER_BYTES = 8 << 20
-DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2"}
+MAX_VALUE = 65536.0  # of a pixel, in the range that a card may say
+DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "I8": "<i1"}
+LOW_DTYPES: dict[type[Op], str] = {Quantize: "I8", Bfloat16: "F16"}
 KEYS = ("format", "version", "plans", "card", "sha256")
 
 Tensors = dict[str, npt.NDArray[np.float32]]
@@ -73,6 +76,9 @@ class Model:
         self._check_card()
 
     def _check_card(self) -> None:
+        low, high = self.card.value_range
+        if not (abs(low) <= MAX_VALUE and abs(high) <= MAX_VALUE and high - low >= 1 / MAX_VALUE):
+            raise ModelError(f"value range {low}..{high}; accepted: a low and a higher end, at most {MAX_VALUE:g}")
         image, size, scale = self.plan.outputs["image"], (24, 32), self.card.scale
         found = self.plan.sizes(size)[image]
         if found != (size[0] * scale, size[1] * scale):
@@ -101,9 +107,14 @@ def write_model(path: Path, model: Model, *, half: bool = False, overwrite: bool
 
 
 def to_bytes(model: Model, *, half: bool = False) -> bytes:
-    """A model as the bytes of its file; see `write_model`."""
-    dtype = DTYPES["F16" if half else "F32"]
-    stored = {name: np.ascontiguousarray(array.astype(dtype)) for name, array in model.tensors.items()}
+    """A model as the bytes of its file; see `write_model`.
+
+    Weights of convolutions behind `quantize` and `bfloat16` take a byte and two, if nothing is lost.
+    """
+    low = {name: kind for plan in model.plans.values() for name, kind in _low_weights(plan).items()}
+    stored = {
+        name: np.ascontiguousarray(_as_stored(array, low.get(name), half)) for name, array in model.tensors.items()
+    }
     plans = msgspec.json.encode(model.plans)
     metadata = {
         "format": "thinlens",
@@ -113,6 +124,23 @@ def to_bytes(model: Model, *, half: bool = False) -> bytes:
         "sha256": content_hash(plans, stored),
     }
     return _in_order(safetensors.numpy.save(stored, metadata))
+
+
+def _as_stored(array: npt.NDArray[np.float32], low: str | None, half: bool) -> npt.NDArray[Any]:
+    """As small as it may be; ``low``: what it is stored as if that loses nothing."""
+    if low is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            smaller = array.astype(DTYPES[low])
+        if np.array_equal(smaller, array):
+            return smaller
+    return array.astype(DTYPES["F16" if half else "F32"])
+
+
+def _low_weights(plan: Plan) -> dict[str, str]:
+    """Names of the weights of convolutions in low precision -> what they are stored as."""
+    kinds = {node.name: LOW_DTYPES.get(type(node.op)) for node in plan.nodes}
+    convolutions = (node for node in plan.nodes if isinstance(node.op, Conv2d))
+    return {node.tensors["weight"]: kind for node in convolutions if (kind := kinds.get(node.inputs[0]))}
 
 
 def read_model(path: Path) -> Model:

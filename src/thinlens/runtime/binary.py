@@ -52,6 +52,16 @@ class Kind(enum.IntEnum):
     BANDS = 22
     UNBANDS = 23
     EDGE_SR = 24
+    QUANTIZE = 25
+    LOW_CONV2D = 26
+
+
+class Precision(enum.IntEnum):
+    """What a convolution in low precision takes, and what an op gives."""
+
+    FLOATS = 0
+    INT8 = 1
+    BFLOAT16 = 2
 
 
 class PixelsIn(enum.IntEnum):

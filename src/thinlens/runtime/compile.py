@@ -25,9 +25,11 @@ from thinlens.runtime.binary import (
     Number,
     PixelsIn,
     PixelsOut,
+    Precision,
     Program,
 )
 from thinlens.runtime.fuse import OneLayer, absorbed, find_one_layer, live_nodes
+from thinlens.runtime.low import LowConv, find_low, precision_of
 
 Tensors = Mapping[str, Array]
 LARGEST_SUM = 1e15
@@ -116,14 +118,23 @@ class _Network:
         """Add all nodes behind the value ``lq``; return the value of the result."""
         if self.layer is not None:
             return _add_one_layer(program, self.layer, self.tensors, lq, raw=False)
+        low = find_low(self.nodes, self.image, self.tensors, tuple(ACTIVATIONS))
         fused = absorbed(self.nodes, self.image, tuple(ACTIVATIONS))
         inside = {activation.name for activation in fused.values()}
+        inside |= {node.name for conv in low.convs.values() for node in conv.nodes[1:]}
         values = {INPUT: lq}
         for node in self.nodes:
             if node.name in inside:
                 continue
             own = {role: self.tensors[name] for role, name in node.tensors.items()}
             inputs = [values[name] for name in node.inputs]
+            if node.name in low.convs:
+                conv = low.convs[node.name]
+                values[conv.nodes[-1].name] = _add_low_conv(program, conv, inputs, self.tensors)
+                continue
+            if precision_of(node):
+                values[node.name] = _add_rounding(program, node, inputs, stored=node.name in low.stored)
+                continue
             after = fused.get(node.name)
             values[node.name] = _add_node(program, node, inputs, own, _activation(after, self.tensors))
             if after is not None:
@@ -203,6 +214,33 @@ OTHERS: dict[type[ops.Op], Callable[[Any], tuple[Kind, list[Number]]]] = {
     ops.Bands: lambda op: (Kind.BANDS, [op.rows, op.warm_up]),
     ops.Unbands: lambda op: (Kind.UNBANDS, [op.rows, op.warm_up, op.scale]),
 }
+
+
+def _levels(node: Node | None) -> tuple[float, int]:
+    """What a step of a `quantize` is worth, and which byte stands for 0."""
+    op = None if node is None else node.op
+    return (float(op.scale), op.zero) if isinstance(op, ops.Quantize) else (1.0, 0)
+
+
+def _add_rounding(program: Program, node: Node, inputs: Sequence[int], *, stored: bool) -> int:
+    return program.add(Kind.QUANTIZE, inputs, [precision_of(node), int(stored), *_levels(node)], [], node.name)
+
+
+def _add_low_conv(program: Program, low: LowConv, inputs: Sequence[int], tensors: Tensors) -> int:
+    """Add a convolution in low precision with all that is computed at its end."""
+    op: Any = low.conv.op
+    parts = [tensors[low.conv.tensors["weight"]]]
+    bias = low.affine if low.affine is not None and "bias" in low.affine.tensors else None
+    if low.precision is Precision.INT8:
+        ones = np.ones(op.out_channels, np.float32)
+        parts.append(tensors[low.affine.tensors["weight"]] if low.affine and "weight" in low.affine.tensors else ones)
+    elif op.bias:
+        bias = low.conv
+    parts += [tensors[bias.tensors["bias"]]] if bias is not None else []
+    which, slope, slopes = _activation(low.activation, tensors)
+    kind = low.precision, precision_of(low.rounding), *_levels(low.rounding)
+    params = [*kind, *_sides(op), PAD_MODES[op.pad_mode], 1, int(bias is not None), which, slope]
+    return program.add(Kind.LOW_CONV2D, inputs, params, [*parts, *slopes], low.conv.name)
 
 
 def _margins(op: Any) -> list[Number]:

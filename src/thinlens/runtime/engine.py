@@ -3,6 +3,7 @@
 ctypes releases Python's lock while the engine works. Every object frees what it holds when it is collected.
 """
 
+import contextlib
 import ctypes
 import queue
 import threading
@@ -108,8 +109,8 @@ class NativePlan:
             ModelError: if the result is not a number.
         """
         work = _Work(self, image, out, threads)
-        work.start()
         try:
+            work.start()
             for done, total in work.steps():
                 if progress is not None:
                     progress(done, total)
@@ -157,7 +158,8 @@ class _Work(threading.Thread):
     def cancel(self) -> None:
         """Let the engine stop, and wait until it has."""
         self._cancelled = True
-        self.join()
+        with contextlib.suppress(RuntimeError):  # an interrupt came while it was being started: nothing to wait for yet
+            self.join()
 
 
 class NativeSession:

@@ -17,6 +17,7 @@ from thinlens.model.ops.frame import Bands, Unbands, band_count
 from thinlens.model.ops.pixelwise import (
     Add,
     Affine,
+    Bfloat16,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -25,6 +26,7 @@ from thinlens.model.ops.pixelwise import (
     LeakyRelu,
     Multiply,
     PRelu,
+    Quantize,
     Relu,
     Sigmoid,
     SoftmaxSum,
@@ -69,6 +71,8 @@ AnyOp = (
     | GlobalStd
     | Bands
     | Unbands
+    | Quantize
+    | Bfloat16
 )
 OPS: tuple[type[Op], ...] = get_args(AnyOp)
 
@@ -81,6 +85,7 @@ __all__ = [
     "Affine",
     "AnyOp",
     "Bands",
+    "Bfloat16",
     "Border",
     "ChannelGather",
     "ChannelMax",
@@ -102,6 +107,7 @@ __all__ = [
     "PadMode",
     "PixelShuffle",
     "PixelUnshuffle",
+    "Quantize",
     "Relu",
     "Resize",
     "Rows",

@@ -105,6 +105,22 @@ class Clamp(Op, frozen=True, kw_only=True, tag="clamp"):
             raise PlanError(f"`clamp`: low {self.low} is above high {self.high}")
 
 
+class Quantize(Op, frozen=True, kw_only=True, tag="quantize"):
+    """Whole numbers that fit a byte: ``min(max(round(x / scale), -zero), 255 - zero)``, ties to even.
+
+    ``scale`` is what one step is worth, ``zero`` the byte that stands for 0: 0 for what is never negative, about
+    128 for others. A convolution of whole numbers of -127 to 127 behind it, without a bias, is exact in integers; an
+    `affine` behind that turns its sums into values again.
+    """
+
+    scale: Annotated[float, msgspec.Meta(ge=1e-30, le=1e30)]
+    zero: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+
+
+class Bfloat16(Op, frozen=True, kw_only=True, tag="bfloat16"):
+    """Rounded to bfloat16, the upper half of a float32: to nearest, ties to even."""
+
+
 class Broadcast(Op, frozen=True, kw_only=True):
     """Base of the ops on two inputs that need not have one shape.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from thinlens.model.ops import (
     Add,
     Affine,
+    Bfloat16,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -21,6 +22,7 @@ from thinlens.model.ops import (
     LeakyRelu,
     Multiply,
     PRelu,
+    Quantize,
     Relu,
     Rows,
     Sigmoid,
@@ -79,6 +81,19 @@ def sigmoid(op: Sigmoid, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
     """``1 / (1 + exp(-x))``, by way of tanh, which cannot overflow."""
     half = np.float32(0.5)
     return np.asarray(half + half * np.tanh(half * inputs[0]))
+
+
+def quantize(op: Quantize, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``min(max(round(x / scale), -zero), 255 - zero)``; the quotient is a product with the rounded reciprocal."""
+    steps: Value = np.rint(inputs[0] * (np.float32(1) / np.float32(op.scale)))
+    return np.clip(steps, np.float32(-op.zero), np.float32(255 - op.zero))
+
+
+def bfloat16(op: Bfloat16, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """The upper half of each float, to nearest, ties to even."""
+    bits = np.ascontiguousarray(inputs[0]).view(np.uint32)
+    rounded = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
+    return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def clamp(op: Clamp, inputs: tuple[Value, ...], tensors: Tensors) -> Value:

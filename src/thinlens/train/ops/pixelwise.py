@@ -91,6 +91,28 @@ class Clamp(OpModule):
         return x.clamp(self.op.low, self.op.high)
 
 
+class Quantize(OpModule):
+    """Whole numbers that fit a byte; gradients pass as if nothing were rounded."""
+
+    record = ops.Quantize
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        steps = x * (1 / torch.tensor(self.op.scale, dtype=x.dtype, device=x.device))
+        steps = steps + (steps.round() - steps).detach()
+        return steps.clamp(-self.op.zero, 255 - self.op.zero)
+
+
+class Bfloat16(OpModule):
+    """Rounded to bfloat16."""
+
+    record = ops.Bfloat16
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Element by element."""
+        return x.bfloat16().to(x.dtype)
+
+
 class Tanh(OpModule):
     """Hyperbolic tangent."""
 
