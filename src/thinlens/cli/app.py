@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thinlens.cli.bench import memory, replay, speed
 from thinlens.cli.doctor import doctor
 from thinlens.cli.evaluate import evaluate
 from thinlens.cli.export import export
@@ -36,6 +37,15 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
 )
 # Verbs of two words: the first, what it does, and the table of the second.
 GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]], ...] = (
+    (
+        "bench",
+        "Measure speed and memory beside other runtimes.",
+        (
+            (speed, "thinlens bench speed edge_sr_tm_k7_c4_x2 --against ort,opencv --size 960x540 -o record.json"),
+            (memory, "thinlens bench memory edge_sr_tm_k7_c4_x2 --size 1920x1080 --against ort"),
+            (replay, "thinlens bench replay record.json"),
+        ),
+    ),
     (
         "analyse",
         "Study a model.",
