@@ -110,7 +110,10 @@ class NativePlan:
         """
         work = _Work(self, image, out, threads)
         try:
-            work.start()
+            try:
+                work.start()
+            except RuntimeError:  # no thread is to be had: this one works, and an interrupt waits
+                work.run()
             for done, total in work.steps():
                 if progress is not None:
                     progress(done, total)
