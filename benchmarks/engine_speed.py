@@ -39,9 +39,9 @@ HEAD = """# One-layer upscalers in the engine, beside bicubic and general runtim
 and out, one thread; medians over {pairs} alternating pairs in one process. A ratio above 1: the engine is faster.
 *Mirrored*: the four phases share one set of filters, flipped, as shipped models do; *imported* ones do not. ONNX
 Runtime and OpenVINO run the same network on floats. *Of the peak*: the multiplications that the plain network has, a
-second, as a share of those that NumPy's float matrix product reached here, {peak:.0f} GFLOP/s; folded filters need a quarter
-of them, and integers go two to a lane. The eSR-MAX K7C4 of weights of its own was trained for this table (3,000 steps); it does
-not ship.
+second, as a share of those that NumPy's float matrix product reached here, {peak:.0f} GFLOP/s; folded filters need a
+quarter of them, and integers go two to a lane. The eSR-MAX K7C4 of weights of its own was trained for this table (3,000
+steps); it does not ship.
 """
 
 
@@ -81,7 +81,8 @@ def table(records: list[dict[str, Any]], peak: float) -> str:
     """Markdown; ``peak``: of the machine, in GFLOP/s."""
     peers = (BICUBIC | RUNTIMES).values()
     lines = [
-        "| network | weights | instruction set | ms | of the peak | OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |",
+        "| network | weights | instruction set | ms | of the peak "
+        "| OpenCV bicubic | Pillow bicubic | ONNX Runtime | OpenVINO |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for record in records:
