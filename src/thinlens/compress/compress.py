@@ -1,0 +1,199 @@
+"""One step of compression: rewrite a model, measure what is lost, and write both into its card.
+
+The images of a folder, in the order of their names, are dealt out in turn: one to calibrate on, the next to measure on.
+Of each kind at most `MAX_IMAGES`, spread evenly, are used. A lone image serves for both.
+
+The first and the last convolution see and make pixels, and stay on floats unless the calibration images lose less than
+`END_LOSS_DB` by each. All others are rewritten.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec.structs import replace as with_fields
+
+from thinlens.bench.pairs import create_pairs
+from thinlens.bench.quality import Quality, evaluate
+from thinlens.compress.calibrate import lq_crops, quantizers
+from thinlens.compress.low_precision import eligible, rewritten
+from thinlens.errors import CompressionError
+from thinlens.model.card import Compression
+from thinlens.model.file import Model, stored_tensors
+from thinlens.model.ops import Bfloat16, Op
+from thinlens.runtime.binary import Precision
+from thinlens.runtime.fuse import find_one_layer, live_nodes
+from thinlens.runtime.session import Session
+
+Method = Literal["int8", "bf16"]
+PRECISIONS: dict[Method, Precision] = {"int8": Precision.INT8, "bf16": Precision.BFLOAT16}
+END_LOSS_DB: dict[Method, float] = {"int8": 0.01, "bf16": 0.002}
+MAX_IMAGES = 16
+SIZE = (64, 64)  # on which costs per pixel are counted
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to calibrate and measure.
+
+    Args:
+        degradation: one of ``scale``, ``sigma`` (with ``seed``) and ``quality``, as `bench.quality.evaluate` takes it.
+        max_loss_db: refuse to lose more; None: whatever it costs.
+        crop: side of the crops that are calibrated on, in pixels of the degraded image.
+        crops: how many of each image.
+        seed: of their places.
+        threads: of the engine; None: all that the process may use. No influence on the result.
+    """
+
+    degradation: dict[str, Any]
+    max_loss_db: float | None = None
+    crop: int = 96
+    crops: int = 2
+    seed: int = 0
+    threads: int | None = None
+
+
+def compress(
+    model: Model, method: Method, paths: Sequence[Path], settings: Settings, progress: Progress | None = None
+) -> Model:
+    """Rewrite a model in low precision.
+
+    Args:
+        model: checked.
+        method: ``int8`` or ``bf16``.
+        paths: clean images, 8 bits, gray or RGB; at least one.
+        settings: how to calibrate and measure.
+        progress: called with what is being done, how much of it is done, and how much there is.
+
+    Returns:
+        The model, its name extended by the method; the figures of the step end its card's history, and those that were
+        measured before are gone.
+
+    Raises:
+        CompressionError: if the model has nothing to rewrite, or would lose more than ``max_loss_db``.
+        ImageError, ShapeError: if an image cannot be measured on.
+    """
+    report: Progress = progress or (lambda _name, _done, _total: None)
+    calibration, held_out = deal(paths)
+    convs = [node.name for node in _convolutions(model, method)]
+    measure = partial(_measure, model.card.colour == "rgb", settings, report)
+    roundings = _roundings(model, method, calibration, settings, report)
+
+    def loss_of(chosen: Sequence[str]) -> float:
+        return before.psnr_y_db - measure(rewritten(model, chosen, roundings), calibration, "choosing").psnr_y_db
+
+    before = measure(model, calibration, "choosing")
+    chosen = _choose(convs, loss_of, END_LOSS_DB[method])
+    if not chosen:
+        raise CompressionError(
+            f"`{model.card.name}`: `{method}` of its first or its last convolution loses {END_LOSS_DB[method]:g} dB or "
+            "more, and there are no others; give a deeper network, or another method"
+        )
+    result = rewritten(model, chosen, roundings)
+    before, after = (measure(m, held_out, "measuring") for m in (model, result))
+    step = Compression(
+        method=method,
+        convolutions=len(chosen),
+        bytes_before=_bytes(model),
+        bytes_after=_bytes(result),
+        data=held_out[0].parent.name,
+        count=after.count,
+        psnr_y_db_before=round(before.psnr_y_db, 4),
+        psnr_y_db_after=round(after.psnr_y_db, 4),
+        protocol=f"{after.protocol['lq']}; {after.protocol['text']}",
+    )
+    _check_loss(model.card.name, step, settings.max_loss_db)
+    return replace(result, card=_card(result, step))
+
+
+def deal(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Images to calibrate on, and images to measure on."""
+    return _spread(paths[::2]), _spread(paths[1::2] or paths)
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    count = min(len(paths), MAX_IMAGES)
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
+def _convolutions(model: Model, method: Method) -> list[Any]:
+    """The nodes that can be rewritten; at least one."""
+    name = model.card.name
+    if find_one_layer(live_nodes(model.plan), model.plan.outputs["image"]) is not None:
+        raise CompressionError(
+            f"`{name}`: is a one-layer upscaler, which has integer kernels of its own; accepted: deeper networks"
+        )
+    nodes = eligible(model.plan, PRECISIONS[method])
+    if not nodes:
+        raise CompressionError(
+            f"`{name}`: has no convolution for `{method}`; accepted: stride 1, one group, not in low precision yet"
+        )
+    return nodes
+
+
+def _roundings(
+    model: Model, method: Method, paths: Sequence[Path], settings: Settings, report: Progress
+) -> dict[str, Op]:
+    """What rounds each value that is read by a convolution that can be rewritten."""
+    names = list(dict.fromkeys(node.inputs[0] for node in _convolutions(model, method)))
+    if method == "bf16":
+        return dict.fromkeys(names, Bfloat16())
+    pairs = create_pairs(colour=model.card.colour == "rgb", **settings.degradation)
+    crops = lq_crops(paths, pairs, side=settings.crop, per_image=settings.crops, seed=settings.seed)
+    return {**quantizers(model, names, crops, partial(report, "calibrating"))}
+
+
+def _choose(convs: list[str], loss_of: Callable[[Sequence[str]], float], accepted: float) -> list[str]:
+    """All but the ends, and each end that costs little more."""
+    ends = dict.fromkeys((convs[0], convs[-1]))
+    chosen = [name for name in convs if name not in ends]
+    loss = loss_of(chosen) if chosen else 0.0
+    for end in ends:
+        tried = loss_of([*chosen, end])
+        if tried - loss < accepted:
+            chosen, loss = [*chosen, end], tried
+    return chosen
+
+
+def _measure(
+    colour: bool, settings: Settings, report: Progress, model: Model, paths: Sequence[Path], what: str
+) -> Quality:
+    run = Session(model, threads=settings.threads).run
+    found = evaluate(run, paths, colour=colour, **settings.degradation, progress=partial(report, what))
+    if not math.isfinite(found.psnr_y_db):
+        raise CompressionError(
+            f"`{paths[0].parent}`: an image is restored without any error, so that no loss can be told; give photographs"
+        )
+    return found
+
+
+def _check_loss(name: str, step: Compression, accepted: float | None) -> None:
+    if accepted is not None and step.loss_db > accepted:
+        raise CompressionError(
+            f"`{name}`: `{step.method}` loses {step.loss_db:.3f} dB on {step.count} images of `{step.data}` "
+            f"({step.psnr_y_db_before:.3f} to {step.psnr_y_db_after:.3f}), {step.loss_db - accepted:.3f} more than the "
+            f"{accepted:g} accepted; nothing was written"
+        )
+
+
+def _bytes(model: Model) -> int:
+    return sum(array.nbytes for array in stored_tensors(model).values())
+
+
+def _card(model: Model, step: Compression) -> Any:
+    """The card of a rewritten model: another name, other costs, and one more step."""
+    plan, card = model.plan, model.card
+    height, width = plan.sizes(SIZE)[plan.outputs["image"]]
+    return with_fields(
+        card,
+        name=f"{card.name}_{step.method}",
+        params=sum(array.size for array in model.tensors.values()),
+        macs_per_pixel=plan.macs(SIZE) / (height * width),
+        quality=(),
+        history=(*card.history, step),
+    )
