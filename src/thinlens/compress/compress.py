@@ -18,12 +18,13 @@ from msgspec.structs import replace as with_fields
 
 from thinlens.bench.pairs import create_pairs
 from thinlens.bench.quality import Quality, evaluate
-from thinlens.compress.calibrate import lq_crops, quantizers
-from thinlens.compress.low_precision import eligible, rewritten
+from thinlens.compress.calibrate import lq_crops, patches_of, quantizers
+from thinlens.compress.low_precision import LowWeights, eligible, low_weights, rewritten
 from thinlens.errors import CompressionError
 from thinlens.model.card import Compression
 from thinlens.model.file import Model, stored_tensors
 from thinlens.model.ops import Bfloat16, Op
+from thinlens.model.plan import Node
 from thinlens.runtime.binary import Precision
 from thinlens.runtime.fuse import find_one_layer, live_nodes
 from thinlens.runtime.session import Session
@@ -80,21 +81,22 @@ def compress(
     """
     report: Progress = progress or (lambda _name, _done, _total: None)
     calibration, held_out = deal(paths)
-    convs = [node.name for node in _convolutions(model, method)]
+    convs, roundings = _calibrate(model, method, calibration, settings, report)
     measure = partial(_measure, model.card.colour == "rgb", settings, report)
-    roundings = _roundings(model, method, calibration, settings, report)
 
-    def loss_of(chosen: Sequence[str]) -> float:
-        return before.psnr_y_db - measure(rewritten(model, chosen, roundings), calibration, "choosing").psnr_y_db
+    def with_low(chosen: Sequence[str]) -> Model:
+        return rewritten(model, {name: convs[name] for name in chosen}, roundings)
 
-    before = measure(model, calibration, "choosing")
-    chosen = _choose(convs, loss_of, END_LOSS_DB[method])
+    def psnr_of(chosen: Sequence[str]) -> float:
+        return measure(with_low(chosen), calibration, "choosing").psnr_y_db
+
+    chosen = _choose(list(convs), psnr_of, END_LOSS_DB[method])
     if not chosen:
         raise CompressionError(
             f"`{model.card.name}`: `{method}` of its first or its last convolution loses {END_LOSS_DB[method]:g} dB or "
             "more, and there are no others; give a deeper network, or another method"
         )
-    result = rewritten(model, chosen, roundings)
+    result = with_low(chosen)
     before, after = (measure(m, held_out, "measuring") for m in (model, result))
     step = Compression(
         method=method,
@@ -121,7 +123,7 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
     return [paths[i * len(paths) // count] for i in range(count)]
 
 
-def _convolutions(model: Model, method: Method) -> list[Any]:
+def _convolutions(model: Model, method: Method) -> list[Node]:
     """The nodes that can be rewritten; at least one."""
     name = model.card.name
     if find_one_layer(live_nodes(model.plan), model.plan.outputs["image"]) is not None:
@@ -136,27 +138,31 @@ def _convolutions(model: Model, method: Method) -> list[Any]:
     return nodes
 
 
-def _roundings(
+def _calibrate(
     model: Model, method: Method, paths: Sequence[Path], settings: Settings, report: Progress
-) -> dict[str, Op]:
-    """What rounds each value that is read by a convolution that can be rewritten."""
-    names = list(dict.fromkeys(node.inputs[0] for node in _convolutions(model, method)))
-    if method == "bf16":
-        return dict.fromkeys(names, Bfloat16())
+) -> tuple[dict[str, LowWeights], dict[str, Op]]:
+    """The numbers of each convolution that can be rewritten, and what rounds each value that one of them reads."""
+    nodes, precision = _convolutions(model, method), PRECISIONS[method]
+    names = list(dict.fromkeys(node.inputs[0] for node in nodes))
     pairs = create_pairs(colour=model.card.colour == "rgb", **settings.degradation)
     crops = lq_crops(paths, pairs, side=settings.crop, per_image=settings.crops, seed=settings.seed)
-    return {**quantizers(model, names, crops, partial(report, "calibrating"))}
+    roundings: dict[str, Op] = dict.fromkeys(names, Bfloat16())
+    if precision is Precision.INT8:
+        roundings.update(quantizers(model, names, crops, partial(report, "ranges")))
+    patches = patches_of(model, nodes, roundings, crops, partial(report, "patches"))
+    convs = {node.name: low_weights(node, model.tensors, precision, patches[node.name]) for node in nodes}
+    return convs, roundings
 
 
-def _choose(convs: list[str], loss_of: Callable[[Sequence[str]], float], accepted: float) -> list[str]:
+def _choose(convs: list[str], psnr_of: Callable[[Sequence[str]], float], accepted: float) -> list[str]:
     """All but the ends, and each end that costs little more."""
     ends = dict.fromkeys((convs[0], convs[-1]))
     chosen = [name for name in convs if name not in ends]
-    loss = loss_of(chosen) if chosen else 0.0
+    psnr = psnr_of(chosen)
     for end in ends:
-        tried = loss_of([*chosen, end])
-        if tried - loss < accepted:
-            chosen, loss = [*chosen, end], tried
+        tried = psnr_of([*chosen, end])
+        if psnr - tried < accepted:
+            chosen, psnr = [*chosen, end], tried
     return chosen
 
 
