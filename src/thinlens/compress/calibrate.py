@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from thinlens.bench.pairs import Pairs
 from thinlens.bench.quality import Progress, read_hq
-from thinlens.compress.low_precision import CLIPS, Patches
+from thinlens.compress.low_precision import CLIPS, Patches, Rounding
 from thinlens.image.colour import to_float32
 from thinlens.model.file import Model
-from thinlens.model.ops import Conv2d, Op, Quantize
+from thinlens.model.ops import Conv2d, Quantize
 from thinlens.model.plan import INPUT, Node
 from thinlens.runtime.low import MAX_LEVEL
 from thinlens.runtime.reference import BODIES
@@ -122,7 +122,7 @@ def quantize_of(low: float, high: float) -> Quantize:
 def patches_of(
     model: Model,
     convs: Sequence[Node],
-    roundings: Mapping[str, Op],
+    roundings: Mapping[str, Rounding],
     crops: Sequence[Array],
     progress: Progress | None = None,
 ) -> dict[str, Patches]:
@@ -174,7 +174,7 @@ class _Sums:
         return Patches(mean, self._products / count - np.outer(mean, mean), noise)
 
 
-def _noise(op: Op, value: Array) -> float:
+def _noise(op: Rounding, value: Array) -> float:
     """Mean squared error of rounding a value."""
     body = BODIES[type(op)]
     size = value.shape[1], value.shape[2]

@@ -12,26 +12,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace as with_fields
 
 from thinlens.bench.pairs import create_pairs
 from thinlens.bench.quality import Quality, evaluate
 from thinlens.compress.calibrate import lq_crops, patches_of, quantizers
-from thinlens.compress.low_precision import LowWeights, eligible, low_weights, rewritten
-from thinlens.errors import CompressionError
+from thinlens.compress.low_precision import LowWeights, Rounding, eligible, low_weights, rewritten
+from thinlens.errors import CompressionError, UnknownNameError
 from thinlens.model.card import Compression
 from thinlens.model.file import Model, stored_tensors
-from thinlens.model.ops import Bfloat16, Op
+from thinlens.model.ops import Bfloat16, Conv2d, ConvTranspose2d
 from thinlens.model.plan import Node
 from thinlens.runtime.binary import Precision
 from thinlens.runtime.fuse import find_one_layer, live_nodes
 from thinlens.runtime.session import Session
 
-Method = Literal["int8", "bf16"]
-PRECISIONS: dict[Method, Precision] = {"int8": Precision.INT8, "bf16": Precision.BFLOAT16}
-END_LOSS_DB: dict[Method, float] = {"int8": 0.01, "bf16": 0.002}
+PRECISIONS = {"int8": Precision.INT8, "bf16": Precision.BFLOAT16}
+END_LOSS_DB = {"int8": 0.01, "bf16": 0.002}
 MAX_IMAGES = 16
 SIZE = (64, 64)  # on which costs per pixel are counted
 
@@ -60,7 +59,7 @@ class Settings:
 
 
 def compress(
-    model: Model, method: Method, paths: Sequence[Path], settings: Settings, progress: Progress | None = None
+    model: Model, method: str, paths: Sequence[Path], settings: Settings, progress: Progress | None = None
 ) -> Model:
     """Rewrite a model in low precision.
 
@@ -76,9 +75,12 @@ def compress(
         measured before are gone.
 
     Raises:
+        UnknownNameError: if there is no such method.
         CompressionError: if the model has nothing to rewrite, or would lose more than ``max_loss_db``.
         ImageError, ShapeError: if an image cannot be measured on.
     """
+    if method not in PRECISIONS:
+        raise UnknownNameError.of("method", method, PRECISIONS, f"accepted: {', '.join(PRECISIONS)}")
     report: Progress = progress or (lambda _name, _done, _total: None)
     calibration, held_out = deal(paths)
     convs, roundings = _calibrate(model, method, calibration, settings, report)
@@ -90,7 +92,7 @@ def compress(
     def psnr_of(chosen: Sequence[str]) -> float:
         return measure(with_low(chosen), calibration, "choosing").psnr_y_db
 
-    chosen = _choose(list(convs), psnr_of, END_LOSS_DB[method])
+    chosen = _choose(list(convs), _ends(model), psnr_of, END_LOSS_DB[method])
     if not chosen:
         raise CompressionError(
             f"`{model.card.name}`: `{method}` of its first or its last convolution loses {END_LOSS_DB[method]:g} dB or "
@@ -123,7 +125,7 @@ def _spread(paths: Sequence[Path]) -> list[Path]:
     return [paths[i * len(paths) // count] for i in range(count)]
 
 
-def _convolutions(model: Model, method: Method) -> list[Node]:
+def _convolutions(model: Model, method: str) -> list[Node]:
     """The nodes that can be rewritten; at least one."""
     name = model.card.name
     if find_one_layer(live_nodes(model.plan), model.plan.outputs["image"]) is not None:
@@ -133,20 +135,21 @@ def _convolutions(model: Model, method: Method) -> list[Node]:
     nodes = eligible(model.plan, PRECISIONS[method])
     if not nodes:
         raise CompressionError(
-            f"`{name}`: has no convolution for `{method}`; accepted: stride 1, one group, not in low precision yet"
+            f"`{name}`: has no convolution for `{method}`; accepted: stride 1, one group, "
+            "two channels or more, not in low precision yet"
         )
     return nodes
 
 
 def _calibrate(
-    model: Model, method: Method, paths: Sequence[Path], settings: Settings, report: Progress
-) -> tuple[dict[str, LowWeights], dict[str, Op]]:
+    model: Model, method: str, paths: Sequence[Path], settings: Settings, report: Progress
+) -> tuple[dict[str, LowWeights], dict[str, Rounding]]:
     """The numbers of each convolution that can be rewritten, and what rounds each value that one of them reads."""
     nodes, precision = _convolutions(model, method), PRECISIONS[method]
     names = list(dict.fromkeys(node.inputs[0] for node in nodes))
     pairs = create_pairs(colour=model.card.colour == "rgb", **settings.degradation)
     crops = lq_crops(paths, pairs, side=settings.crop, per_image=settings.crops, seed=settings.seed)
-    roundings: dict[str, Op] = dict.fromkeys(names, Bfloat16())
+    roundings: dict[str, Rounding] = dict.fromkeys(names, Bfloat16())
     if precision is Precision.INT8:
         roundings.update(quantizers(model, names, crops, partial(report, "ranges")))
     patches = patches_of(model, nodes, roundings, crops, partial(report, "patches"))
@@ -154,12 +157,19 @@ def _calibrate(
     return convs, roundings
 
 
-def _choose(convs: list[str], psnr_of: Callable[[Sequence[str]], float], accepted: float) -> list[str]:
+def _ends(model: Model) -> tuple[str, str]:
+    """The first and the last convolution, whether they can be rewritten or not."""
+    names = [node.name for node in model.plan.nodes if isinstance(node.op, Conv2d | ConvTranspose2d)]
+    return names[0], names[-1]
+
+
+def _choose(
+    convs: list[str], ends: Sequence[str], psnr_of: Callable[[Sequence[str]], float], accepted: float
+) -> list[str]:
     """All but the ends, and each end that costs little more."""
-    ends = dict.fromkeys((convs[0], convs[-1]))
     chosen = [name for name in convs if name not in ends]
     psnr = psnr_of(chosen)
-    for end in ends:
+    for end in dict.fromkeys(name for name in convs if name in ends):
         tried = psnr_of([*chosen, end])
         if psnr - tried < accepted:
             chosen, psnr = [*chosen, end], tried
@@ -173,7 +183,7 @@ def _measure(
     found = evaluate(run, paths, colour=colour, **settings.degradation, progress=partial(report, what))
     if not math.isfinite(found.psnr_y_db):
         raise CompressionError(
-            f"`{paths[0].parent}`: an image is restored without any error, so that no loss can be told; give photographs"
+            f"`{paths[0].parent}`: an image is restored without any error, so no loss can be told; give photographs"
         )
     return found
 

@@ -31,6 +31,7 @@ LARGEST_HALF = 65504.0
 RIDGE = 1e-6  # of the patches' mean variance: what keeps the covariance of few or flat patches invertible
 
 Array = npt.NDArray[np.float32]
+Rounding = Quantize | Bfloat16
 Double = npt.NDArray[np.float64]
 
 
@@ -65,12 +66,21 @@ class LowWeights:
 
 
 def eligible(plan: Plan, precision: Precision) -> list[Node]:
-    """The convolutions that can be rewritten, in order: those with a kernel that are not in low precision yet."""
+    """The convolutions that can be rewritten, in order: those with a kernel that are not in low precision yet.
+
+    Those of one channel stay on floats: it would fill a quarter of an element of four bytes, which is slower, and it
+    is the luma of a photo, which may have 16 bits.
+    """
     rounded = {node.name for node in plan.nodes if isinstance(node.op, Quantize | Bfloat16)}
-    return [node for node in plan.nodes if has_low_kernel(node.op, precision) and node.inputs[0] not in rounded]
+    channels = plan.channels()
+    return [
+        node
+        for node in plan.nodes
+        if has_low_kernel(node.op, precision) and node.inputs[0] not in rounded and channels[node.inputs[0]] > 1
+    ]
 
 
-def rewritten(model: Model, convs: Mapping[str, LowWeights], roundings: Mapping[str, Op]) -> Model:
+def rewritten(model: Model, convs: Mapping[str, LowWeights], roundings: Mapping[str, Rounding]) -> Model:
     """The model with convolutions of its main plan in low precision.
 
     Args:
@@ -98,7 +108,7 @@ def rewritten(model: Model, convs: Mapping[str, LowWeights], roundings: Mapping[
     return replace(model, plans=plans, tensors={name: array for name, array in tensors.items() if name in used})
 
 
-def _low_conv(node: Node, low: LowWeights, rounding: Op, tensors: dict[str, Array]) -> list[Node]:
+def _low_conv(node: Node, low: LowWeights, rounding: Rounding, tensors: dict[str, Array]) -> list[Node]:
     """The nodes of a convolution behind its rounding, of which the last one bears its name. Adds their tensors."""
     name, op, inputs = node.name, node.op, (f"{node.inputs[0]}:rounded",)
     weight, bias, step = f"{name}:weight", f"{name}:bias", f"{name}:step"
@@ -131,10 +141,10 @@ def low_weights(node: Node, tensors: Mapping[str, Array], precision: Precision, 
     weight = tensors[node.tensors["weight"]]
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     ridge = patches.noise + RIDGE * patches.covariance.trace() / len(patches.mean) + np.finfo(np.float32).tiny
-    metric = patches.covariance + ridge * np.eye(len(patches.mean))
-    inverse = np.linalg.inv(metric)
+    metric: Double = patches.covariance + ridge * np.eye(len(patches.mean))
+    inverse = np.asarray(np.linalg.inv(metric), np.float64)
     ideal = rows - ridge * rows @ inverse  # w C / (C + noise): larger weights would pass on more of the rounding
-    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T
+    factor = np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T, np.float64)
     if precision is Precision.INT8:
         stored, steps = _best_levels(ideal, metric, factor)
         values = stored * steps[:, None]
