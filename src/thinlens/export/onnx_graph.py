@@ -59,10 +59,12 @@ class Graph:
         self.byte_convs = byte_convs(plan, tensors)
         readers, shown = readers_of(plan.nodes), plan.outputs.values()
         self.inside = {conv.affine.name for conv in self.byte_convs.values()}  # what those convolutions say too
-        for node in plan.nodes:
-            if isinstance(node.op, Quantize) and node.name not in shown:
-                if all(reader.name in self.byte_convs for reader in readers.get(node.name, [])):
-                    self.inside.add(node.name)
+        self.inside |= {
+            node.name
+            for node in plan.nodes
+            if isinstance(node.op, Quantize) and node.name not in shown
+            if all(reader.name in self.byte_convs for reader in readers.get(node.name, []))
+        }
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append an ONNX node; returns the name of its output."""
