@@ -149,29 +149,40 @@ def patches_of(
 
 
 class _Sums:
-    """Sums of the patches that a convolution reads, and of their products."""
+    """Sums of the patches that a convolution reads, and of their products, in float64 and around the first ones' mean.
+
+    Else the covariance of values that hardly move would be lost in the square of their mean.
+    """
 
     def __init__(self, node: Node) -> None:
         op = node.op
         assert isinstance(op, Conv2d)  # noqa: S101  # so says the caller
         self._kernel, n = op.kernel, op.in_channels * op.kernel[0] * op.kernel[1]
-        self._count, self._sum, self._products = 0, np.zeros(n), np.zeros((n, n))
+        self._count, self._shift, self._sum, self._products = 0, np.zeros(n), np.zeros(n), np.zeros((n, n))
 
     def add(self, value: Array) -> None:
         """Add the patches of a ``C H W`` value."""
         if value.shape[1] < self._kernel[0] or value.shape[2] < self._kernel[1]:
             return
         windows = np.lib.stride_tricks.sliding_window_view(value, self._kernel, axis=(1, 2))
-        rows = windows[:, ::PATCH_STEP, ::PATCH_STEP].transpose(1, 2, 0, 3, 4).reshape(-1, len(self._sum))
+        rows = (
+            windows[:, ::PATCH_STEP, ::PATCH_STEP]
+            .transpose(1, 2, 0, 3, 4)
+            .reshape(-1, len(self._sum))
+            .astype(np.float64)
+        )
+        if self._count == 0:
+            self._shift = rows.mean(axis=0)
+        rows -= self._shift
         self._count += len(rows)
-        self._sum += rows.sum(axis=0, dtype=np.float64)
-        self._products += (rows.T @ rows).astype(np.float64)
+        self._sum += rows.sum(axis=0)
+        self._products += rows.T @ rows
 
     def patches(self, noise: float) -> Patches:
         """Mean and covariance of all that were added."""
         count = max(self._count, 1)
         mean = self._sum / count
-        return Patches(mean, self._products / count - np.outer(mean, mean), noise)
+        return Patches(self._shift + mean, self._products / count - np.outer(mean, mean), noise)
 
 
 def _noise(op: Rounding, value: Array) -> float:

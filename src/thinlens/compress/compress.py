@@ -30,7 +30,7 @@ from thinlens.runtime.fuse import find_one_layer, live_nodes
 from thinlens.runtime.session import Session
 
 PRECISIONS = {"int8": Precision.INT8, "bf16": Precision.BFLOAT16}
-END_LOSS_DB = {"int8": 0.01, "bf16": 0.002}
+END_LOSS_DB = {"int8": 0.01, "bf16": 0.0005}
 MAX_IMAGES = 16
 SIZE = (64, 64)  # on which costs per pixel are counted
 
@@ -92,7 +92,7 @@ def compress(
     def psnr_of(chosen: Sequence[str]) -> float:
         return measure(with_low(chosen), calibration, "choosing").psnr_y_db
 
-    chosen = _choose(list(convs), _ends(model), psnr_of, END_LOSS_DB[method])
+    chosen = choose(list(convs), _ends(model), psnr_of, END_LOSS_DB[method])
     if not chosen:
         raise CompressionError(
             f"`{model.card.name}`: `{method}` of its first or its last convolution loses {END_LOSS_DB[method]:g} dB or "
@@ -163,10 +163,17 @@ def _ends(model: Model) -> tuple[str, str]:
     return names[0], names[-1]
 
 
-def _choose(
+def choose(
     convs: list[str], ends: Sequence[str], psnr_of: Callable[[Sequence[str]], float], accepted: float
 ) -> list[str]:
-    """All but the ends, and each end that costs little more."""
+    """Choose what to rewrite: all but the ends, and each end that costs little more.
+
+    Args:
+        convs: names of those that can be rewritten.
+        ends: names of the first and last convolution, which need not be among them.
+        psnr_of: measures the model with some of them rewritten, dB.
+        accepted: what an end may cost, dB.
+    """
     chosen = [name for name in convs if name not in ends]
     psnr = psnr_of(chosen)
     for end in dict.fromkeys(name for name in convs if name in ends):
