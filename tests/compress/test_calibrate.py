@@ -44,6 +44,14 @@ def test_quantizers_follow_the_values(crops):
     assert 0.4 * largest <= 255 * found["relu"].scale <= 1.001 * largest
 
 
+def test_an_input_with_noise_reaches_beyond_the_range_of_the_card(crops):
+    noisy = [crop + np.float32(0.2) * (-1) ** i for i, crop in enumerate(crops)]
+    op = quantizers(small_model(), ["input"], noisy)["input"]
+    low, high = min(crop.min() for crop in noisy), max(crop.max() for crop in noisy)
+    assert -op.zero * op.scale == pytest.approx(low, abs=op.scale)
+    assert (255 - op.zero) * op.scale == pytest.approx(high, abs=op.scale)
+
+
 def test_zero_is_a_level_of_every_range():
     for low, high in ((-1.0, 1.0), (-0.1, 2.0), (-3.0, 0.0), (0.0, 5.0), (0.0, 0.0)):
         op = quantize_of(low, high)

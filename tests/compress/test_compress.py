@@ -12,6 +12,7 @@ from tests.plans import conv, plan_of, tensors_of
 from thinlens.bench.quality import evaluate
 from thinlens.compress.compress import Settings, choose, compress, deal
 from thinlens.errors import CompressionError, UnknownNameError
+from thinlens.model import ops
 from thinlens.model.card import Measurement
 from thinlens.model.file import Model, from_bytes, to_bytes
 from thinlens.model.ops import Bfloat16, Quantize
@@ -41,6 +42,29 @@ def test_little_is_lost_and_engine_and_reference_agree(paths, native, method, ac
     by_engine = Session(result).run(lq)
     by_reference = np.clip(run_rows(result.plan, result.tensors, (0, lq[None]), lq.shape, (0, 42))[0], 0, 1)
     assert np.abs(by_engine - by_reference).max() < 1 / 255
+
+
+def test_a_denoiser_of_colour_pictures(paths):
+    plan = plan_of(
+        ("head", conv((3, 6)), "input"),
+        ("relu", ops.Relu(), "head"),
+        ("body", conv((6, 6)), "relu"),
+        ("relu2", ops.Relu(), "body"),
+        ("tail", conv((6, 3)), "relu2"),
+        input_channels=3,
+    )
+    tensors = {name: tensor * np.float32(0.02) for name, tensor in tensors_of(plan).items()}
+    for weight in tensors.values():
+        for channel in range(3):
+            weight[channel, channel, 1, 1] += 1
+    card = msgspec.structs.replace(small_model().card, task="denoise", scale=1, colour="rgb")
+    settings = Settings({"sigma": 10.0, "seed": 2}, crop=24, threads=1)
+    result = compress(Model({"main": plan}, tensors, card), "int8", paths, settings)
+    result.check()
+    (step,) = result.card.history
+    assert abs(step.loss_db) < 0.05
+    assert step.convolutions >= 1
+    assert "Gaussian noise of sigma 10" in step.protocol
 
 
 def test_the_card_tells_what_was_done(paths):

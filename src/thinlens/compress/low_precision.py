@@ -68,8 +68,7 @@ class LowWeights:
 def eligible(plan: Plan, precision: Precision) -> list[Node]:
     """The convolutions that can be rewritten, in order: those with a kernel that are not in low precision yet.
 
-    Those of one channel stay on floats: it would fill a quarter of an element of four bytes, which is slower, and it
-    is the luma of a photo, which may have 16 bits.
+    Those of one channel stay on floats: it would fill a quarter of an element of four bytes, which is slower.
     """
     rounded = {node.name for node in plan.nodes if isinstance(node.op, Quantize | Bfloat16)}
     channels = plan.channels()
