@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from thinlens.bench.quality import Quality, evaluate, list_images
-from thinlens.compress.compress import MAX_IMAGES, PRECISIONS, Settings, compress, deal
+from thinlens.compress.compress import PRECISIONS, Settings, compress, deal
 from thinlens.model.file import Model, read_model, to_bytes
 from thinlens.models import find_model
 from thinlens.runtime.session import Session
@@ -96,7 +96,7 @@ def main() -> None:
         count=len(paths),
         measure=arguments.measure.name,
         calibrate="/".join(arguments.calibrate.parts[-2:]),
-        calibrated=f"{len(deal(calibrate)[0])} (at most {MAX_IMAGES})",
+        calibrated=len(deal(calibrate)[0]),
     )
     verdicts = "".join(verdict(ordered, method) for method in PRECISIONS)
     (RESULTS / "low_precision.md").write_text(head + "\n".join(map(line_of, ordered)) + f"\n\n{verdicts}")
