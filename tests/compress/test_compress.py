@@ -124,5 +124,10 @@ def test_what_cannot_be_compressed_is_refused(paths):
     plan = plan_of(("a", conv((1, 4)), "input"), ("up", small_plan().nodes[-1].op, "a"), ("b", conv((1, 1)), "up"))
     with pytest.raises(CompressionError, match="has no convolution for `bf16`"):
         compress(Model({"main": plan}, tensors_of(plan), small_model().card), "bf16", paths, SETTINGS)
+    absurd = small_model()
+    absurd.tensors["left.weight"][:] = absurd.tensors["body.weight"][:] = 3e38
+    for method in ("int8", "bf16"):
+        with pytest.raises(CompressionError, match=r"value `.*`: is not finite, as the weights overflow"):
+            compress(absurd, method, paths, SETTINGS)
     with pytest.raises(UnknownNameError, match=r"unknown method `int4`.*accepted: int8, bf16"):
         compress(small_model(), "int4", paths, SETTINGS)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from thinlens.bench.pairs import Pairs
 from thinlens.bench.quality import Progress, read_hq
 from thinlens.compress.low_precision import CLIPS, Patches, Rounding
+from thinlens.errors import CompressionError
 from thinlens.image.colour import to_float32
 from thinlens.model.file import Model
 from thinlens.model.ops import Conv2d, Quantize
@@ -69,10 +70,14 @@ def quantizers(
 
     Returns:
         Name -> `quantize`; ``zero`` is 0 where no value was negative, and 0 itself is always exact.
+
+    Raises:
+        CompressionError: if a value is not finite.
     """
     ranges = dict.fromkeys(names, (0.0, 0.0))
     if INPUT in ranges:
-        ranges[INPUT] = model.card.value_range
+        low, high = model.card.value_range
+        ranges[INPUT] = min(low, 0.0), max(high, 0.0)
     for name, value in _values(model, names, crops, progress, 0, 2):
         low, high = ranges[name]
         ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
@@ -90,7 +95,12 @@ def _values(
 ) -> Iterator[tuple[str, Array]]:
     """The named values of each crop; ``part`` of ``parts`` times that this is done."""
     for i, crop in enumerate(crops, part * len(crops) + 1):
-        yield from ((name, value) for name, value in iter_values(model.plan, model.tensors, crop) if name in names)
+        for name, value in iter_values(model.plan, model.tensors, crop):
+            if name not in names:
+                continue
+            if not np.isfinite(value).all():
+                raise CompressionError(f"value `{name}`: is not finite, as the weights overflow; train the model again")
+            yield name, value
         if progress is not None:
             progress(i, parts * len(crops))
 
@@ -137,6 +147,9 @@ def patches_of(
 
     Returns:
         Name of each convolution -> its patches, as the network on floats has them.
+
+    Raises:
+        CompressionError: if a value is not finite.
     """
     sums = {node.name: _Sums(node) for node in convs}
     noise = dict.fromkeys(roundings, 0.0)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace as with_fields
 
 from thinlens.bench.pairs import create_pairs
@@ -83,7 +84,8 @@ def compress(
         raise UnknownNameError.of("method", method, PRECISIONS, f"accepted: {', '.join(PRECISIONS)}")
     report: Progress = progress or (lambda _name, _done, _total: None)
     calibration, held_out = deal(paths)
-    convs, roundings = _calibrate(model, method, calibration, settings, report)
+    with np.errstate(over="ignore", invalid="ignore"):  # finite weights may still be absurd, which is told
+        convs, roundings = _calibrate(model, method, calibration, settings, report)
     measure = partial(_measure, model.card.colour == "rgb", settings, report)
 
     def with_low(chosen: Sequence[str]) -> Model:
@@ -105,7 +107,7 @@ def compress(
         convolutions=len(chosen),
         bytes_before=_bytes(model),
         bytes_after=_bytes(result),
-        data=held_out[0].parent.name,
+        data=held_out[0].resolve().parent.name,
         count=after.count,
         psnr_y_db_before=round(before.psnr_y_db, 4),
         psnr_y_db_after=round(after.psnr_y_db, 4),
@@ -153,7 +155,10 @@ def _calibrate(
     if precision is Precision.INT8:
         roundings.update(quantizers(model, names, crops, partial(report, "ranges")))
     patches = patches_of(model, nodes, roundings, crops, partial(report, "patches"))
-    convs = {node.name: low_weights(node, model.tensors, precision, patches[node.name]) for node in nodes}
+    convs = {}
+    for done, node in enumerate(nodes, 1):
+        convs[node.name] = low_weights(node, model.tensors, precision, patches[node.name])
+        report("weights", done, len(nodes))
     return convs, roundings
 
 
@@ -196,7 +201,7 @@ def _measure(
 
 
 def _check_loss(name: str, step: Compression, accepted: float | None) -> None:
-    if accepted is not None and step.loss_db > accepted:
+    if accepted is not None and not step.loss_db <= accepted:  # so that NaN accepts nothing
         raise CompressionError(
             f"`{name}`: `{step.method}` loses {step.loss_db:.3f} dB on {step.count} images of `{step.data}` "
             f"({step.psnr_y_db_before:.3f} to {step.psnr_y_db_after:.3f}), {step.loss_db - accepted:.3f} more than the "
