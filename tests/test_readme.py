@@ -49,3 +49,14 @@ def test_commands_are_understood(command, tmp_path):
     done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
     for option in options:
         assert option in done.stdout
+
+
+def test_the_page_of_records_is_that_of_the_records():
+    done = subprocess.run(
+        [sys.executable, "-c", "import records; print(records.current(), end='')"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "benchmarks",
+    )
+    assert done.stdout == (ROOT / "docs" / "results" / "bench.md").read_text()

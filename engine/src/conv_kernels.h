@@ -185,7 +185,7 @@ void spread(const float *tile, int64_t count, int step, float *to) {
 }
 
 // Rows whose part in a tile stays in the first-level cache while all output channels read it: 16 kB.
-constexpr int64_t ROWS_AT_ONCE = 48;
+constexpr int64_t ROWS_AT_ONCE = 64;
 
 // All output channels of one group in one tile.
 void run_tile(const Pass &pass, const ConvScratch &scratch, int group, int64_t x0, int step, int64_t first, const float *weight) {

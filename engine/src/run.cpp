@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -99,9 +100,15 @@ tl_status run_image(const Plan &plan, const tl_request &request, const void *ima
         if (progress && progress(job.done, total, user)) job.cancelled = true;
     };
     std::vector<std::thread> helpers;
-    for (size_t i = 1; i < work_on.size(); ++i) helpers.emplace_back([&, i] { work(work_on[i], job, [] {}); });
+    helpers.reserve(work_on.size());
+    try {
+        for (size_t i = 1; i < work_on.size(); ++i) helpers.emplace_back([&, i] { work(work_on[i], job, [] {}); });
+    } catch (const std::system_error &) {  // no more threads are to be had: the caller does what is left
+    }
+    const size_t started = helpers.size() + 1;
     work(work_on[0], job, tell);
-    for (size_t i = 1; i < work_on.size(); ++i)
+    for (size_t i = started; i < work_on.size(); ++i) work(work_on[i], job, tell);
+    for (size_t i = 1; i < started; ++i)
         while (progress && !work_on[i].finished) {
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
             tell();

@@ -1,5 +1,7 @@
 #include "team.h"
 
+#include <system_error>
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -23,7 +25,11 @@ int64_t claim(void *next_tile) { return static_cast<std::atomic<int64_t> *>(next
 }  // namespace
 
 Team::Team(int threads, int64_t scratch_bytes) : scratch_bytes_(scratch_bytes) {
-    for (int helper = 1; helper < threads; ++helper) helpers_.emplace_back([this, helper] { help(helper); });
+    helpers_.reserve(size_t(threads));
+    try {
+        for (int helper = 1; helper < threads; ++helper) helpers_.emplace_back([this, helper] { help(helper); });
+    } catch (const std::system_error &) {  // no more threads are to be had: those that are do all
+    }
 }
 
 Team::~Team() {

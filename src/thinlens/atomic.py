@@ -37,12 +37,12 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     temporary = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
-        _check_target(path, overwrite=overwrite)
+        check_target(path, overwrite=overwrite)
         with temporary.open("xb") as file:
             _lock(file)
             yield temporary
             os.fsync(file.fileno())
-            _check_target(path, overwrite=overwrite)
+            check_target(path, overwrite=overwrite)
             if sys.platform == "win32":
                 file.close()  # open files cannot be renamed there
             temporary.replace(path)
@@ -73,7 +73,8 @@ def remove_abandoned(folder: Path) -> None:
                 path.unlink()
 
 
-def _check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` if ``path`` may not be written: it exists, say, or its folder does not."""
     if path.is_dir():
         raise OutputError(f"`{path}`: is a folder; give a file name")
     if not path.parent.is_dir():

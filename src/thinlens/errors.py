@@ -8,8 +8,10 @@
     ├── PlanError(ValueError)          ops that do not fit together: unknown input, wrong channels, missing tensor
     ├── CompressionError(ValueError)   a model cannot be compressed as asked, or would lose more than is accepted
     ├── RecipeError(ValueError)        a bad key, type or range in a recipe or in ``--set``
+    ├── RecordError(ValueError)        a record of measurements is damaged, newer, or cannot be measured again
     ├── UnknownNameError(ValueError)   no model, network or scale of that name; near matches are listed
     ├── UnsupportedOpError             a backend, or row mode, cannot run this op
+    ├── ParityError                    another runtime computes something else
     └── MissingExtraError(ImportError) names the extra and the pip command
 
 A message says where, what was found, what is accepted and what to do; names stand in backticks.
@@ -51,6 +53,10 @@ class RecipeError(ThinlensError, ValueError):
     """A bad key, type or range in a recipe or in ``--set``."""
 
 
+class RecordError(ThinlensError, ValueError):
+    """A record of measurements is damaged, newer than this version, or cannot be measured again here."""
+
+
 class UnknownNameError(ThinlensError, ValueError):
     """No model, network or scale of that name."""
 
@@ -71,6 +77,10 @@ class UnknownNameError(ThinlensError, ValueError):
 
 class UnsupportedOpError(ThinlensError):
     """A backend, or row mode, cannot run this op."""
+
+
+class ParityError(ThinlensError):
+    """Another runtime gives another result than the engine."""
 
 
 class MissingExtraError(ThinlensError, ImportError):

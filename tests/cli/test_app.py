@@ -46,10 +46,24 @@ def test_help_ends_with_an_example(thinlens, name):
     assert name is None or "--debug" in done.out
 
 
+WORDS = [(group, function.__name__) for group, _, verbs in app.GROUPS for function, _ in verbs]
+
+
+@pytest.mark.parametrize(("group", "name"), WORDS)
+def test_verbs_of_two_words_have_help_too(thinlens, group, name):
+    done = thinlens(group, name, "--help")
+    assert done.code == 0
+    assert f"Example: thinlens {group} {name} " in done.out
+    assert "--debug" in done.out
+    alone = thinlens(group)
+    assert (alone.code, alone.err) == (2, "")
+    assert name in alone.out
+
+
 def test_without_a_verb_help_is_shown(thinlens):
     done = thinlens()
     assert done.code == 2
-    assert all(name in done.out for name in VERBS)
+    assert all(name in done.out for name in [*VERBS, *(group for group, _ in WORDS)])
 
 
 @pytest.mark.parametrize(

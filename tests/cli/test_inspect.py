@@ -1,3 +1,9 @@
+import dataclasses
+
+import msgspec
+
+from tests.conftest import template_matching_model
+from thinlens.model.file import write_model
 from thinlens.runtime.session import open_model
 
 
@@ -57,3 +63,13 @@ def test_a_height_alone_is_refused(thinlens):
     done = thinlens("inspect", "x2.safetensors", "--height", "9")
     assert done.code == 2
     assert "`--height` goes with `--width`" in done.line
+
+
+def test_another_value_range_is_shown(thinlens, bench):
+    model = template_matching_model(2)
+    card = msgspec.structs.replace(model.card, value_range=(0.0, 255.0))
+    write_model(bench / "bytes.safetensors", dataclasses.replace(model, card=card))
+    rows = [line.split() for line in thinlens("inspect", "bytes.safetensors").out.splitlines()]
+    assert ["value", "range", "0", "to", "255"] in rows
+    assert not any(row[:2] == ["stretch", "affine"] for row in rows)  # the file's own plan
+    assert not any(line.startswith("value range") for line in thinlens("inspect", "x2.safetensors").out.splitlines())

@@ -67,6 +67,19 @@ def test_a_denoiser_of_colour_pictures(paths):
     assert "Gaussian noise of sigma 10" in step.protocol
 
 
+def test_a_network_on_other_pixels(paths):
+    """Its pixels are stretched inside the plan; what it gives does not change."""
+    model = small_model()
+    tensors = {**model.tensors, "head.weight": model.tensors["head.weight"] / 255}
+    for name in ("tail.weight", "tail.bias"):
+        tensors[name] = model.tensors[name] * 255
+    card = msgspec.structs.replace(model.card, value_range=(0.0, 255.0))
+    result = compress(Model(model.plans, tensors, card), "int8", paths, SETTINGS)
+    result.check()
+    assert result.card.value_range == (0.0, 1.0)
+    assert abs(result.card.history[-1].loss_db) < 0.05
+
+
 def test_the_card_tells_what_was_done(paths):
     model = small_model()
     quality = Measurement(data="x", count=1, psnr_y_db=1.0, ssim_y=1.0, protocol="p")

@@ -1,10 +1,6 @@
 """What the engine allocates is what it printed before, and grows with the width alone; also in fresh processes."""
 
 import gc
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,16 +13,17 @@ from tests.engine.cases import CASES, image_for, tensors_for
 from tests.engine.images import IMAGE_CASES
 from tests.engine.machine import Rows, load, streamed, whole
 from tests.engine.strategies import ISAS, networks, trying
+from thinlens.bench.memory import measure_fresh
+from thinlens.bench.subjects import random_model, stack_plan
 from thinlens.errors import ShapeError, UnsupportedOpError
 from thinlens.model import ops
-from thinlens.model.file import Model
+from thinlens.model.file import Model, write_model
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import Request, engine
 from thinlens.runtime.session import Session
 
 pytestmark = pytest.mark.usefixtures("native")
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 HEIGHT, WIDTH = 30, 40
 STREAMS = (
     "conv_c17",
@@ -133,15 +130,11 @@ def test_ops_that_need_the_whole_image_are_named(op, height):
     assert (schedule.whole_image_node, schedule.halo_above, schedule.halo_below) == (2, -1, -1)
 
 
-def measured(*arguments):
-    """What the benchmark measures in a fresh process."""
-    command = [sys.executable, str(BENCHMARK), "--one", *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def test_a_fresh_process_takes_as_much_for_eight_times_the_height():
-    bare = measured("bare")["peak_bytes"]
-    low, high = (measured("stream", 1920, height) for height in (200, 1600))
+def test_a_fresh_process_takes_as_much_for_eight_times_the_height(tmp_path):
+    path, plan = tmp_path / "a.safetensors", stack_plan([1, 16, 16, 16, 4], scale=2, pad_mode="edge")
+    write_model(path, random_model("memory_x2", plan, 0))
+    bare = measure_fresh("bare")["peak"]
+    low, high = (measure_fresh("rows", path, 1920, height) for height in (200, 1600))
     assert low["buffer_bytes"] == high["buffer_bytes"]
-    assert high["peak_bytes"] == pytest.approx(low["peak_bytes"], rel=0.05)
-    assert max(low["peak_bytes"], high["peak_bytes"]) - bare <= 100e6
+    assert high["peak"] == pytest.approx(low["peak"], rel=0.05)
+    assert max(low["peak"], high["peak"]) - bare <= 100e6

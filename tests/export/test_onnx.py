@@ -1,5 +1,8 @@
 """ONNX written from the plan: the same function in ONNX Runtime at any size, borders included."""
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -15,26 +18,28 @@ from thinlens.export.onnx_rules import RULES
 from thinlens.model import ops
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model
+from thinlens.model.graph import fitting_size
 from thinlens.model.ops import OPS
 from thinlens.runtime.reference.rows import run_rows
 from thinlens.train.lower import lower
-from thinlens.train.networks import configurations
+from thinlens.train.networks import find_configuration
 
 ODD_SIZES = [(1, 1), (1, 7), (9, 5), (33, 17), (21, 40)]
 
 
 def model_of(name, pad_mode):
-    configuration = configurations()[name]
+    configuration = find_configuration(name)
     torch.manual_seed(0)
     network = configuration.create()
     for module in network.modules():
         if hasattr(getattr(module, "op", None), "pad_mode"):
             fields = {field: getattr(module.op, field) for field in module.op.__struct_fields__}
             module.op = type(module.op)(**{**fields, "pad_mode": pad_mode})
-    plan, tensors = lower(network)
+    plan, tensors = lower(network, configuration.channels)
     training = Training(recipe="", recipe_sha256="", schedule="none", steps=0, seed=0)
     counts = {"params": 1, "macs_per_pixel": 1.0, "licence": "Apache-2.0"}
-    card = ModelCard(name=name, task="sr", scale=configuration.scale, colour="luma", training=training, **counts)
+    facts = {"scale": configuration.scale, "colour": "luma" if configuration.channels == 1 else "rgb"}
+    card = ModelCard(name=name, task="sr", training=training, **facts, **counts)
     return Model({"main": plan}, tensors, card)
 
 
@@ -53,8 +58,9 @@ def test_every_op_has_a_rule():
 def test_onnx_runtime_agrees_at_odd_sizes(name, pad_mode):
     model = model_of(name, pad_mode)
     session = session_of(to_onnx(model))
-    for height, width in ODD_SIZES:
-        lq = np.random.default_rng(height).random((1, height, width), np.float32)
+    for size in ODD_SIZES:
+        height, width = fitting_size(model.plan, size)
+        lq = np.random.default_rng(height).random((model.plan.input_channels, height, width), np.float32)
         (restored,) = session.run(["image"], {"input": lq[None]})
         rows = (0, height * model.card.scale)
         expected = run_rows(model.plan, model.tensors, (0, lq), (height, width), rows)
@@ -67,6 +73,15 @@ def test_sizes_are_free_and_facts_are_kept():
     shape = proto.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in shape] == ["batch", 1, "height", "width"]
     assert {p.key: p.value for p in proto.metadata_props}["scale"] == "3"
+
+
+def test_a_network_on_another_range_takes_pixels_in_0_to_1():
+    model = template_matching_model(2)
+    ranged = replace(model, card=msgspec.structs.replace(model.card, value_range=(0.0, 255.0)))
+    lq = np.random.default_rng(0).random((1, 1, 9, 7), np.float32)
+    (found,) = session_of(to_onnx(ranged)).run(["image"], {"input": lq})
+    (stretched,) = session_of(to_onnx(model)).run(["image"], {"input": 255 * lq})
+    assert np.abs(found - stretched / 255).max() < 1e-5
 
 
 def test_the_same_model_gives_the_same_bytes():

@@ -6,7 +6,7 @@ from tests import plans
 from tests.conftest import template_matching_plan
 from thinlens.errors import PlanError
 from thinlens.model import ops
-from thinlens.model.graph import channel_ties, depends_on_height, receptive_rows, rows_needed
+from thinlens.model.graph import channel_ties, depends_on_height, fitting_size, receptive_rows, rows_needed
 from thinlens.model.ops import ChannelMax, Conv2d, Multiply
 from thinlens.model.plan import Node, Plan
 
@@ -215,3 +215,31 @@ def test_what_bands_need_is_found_without_looking_at_each():
     plan = plans.bands_plan(rows=1, warm_up=0, scale=1)
     height = 1 << 24
     assert rows_needed(plan, plan.extents((height, 5)), "tail", (0, height))["input"] == (0, height)
+
+
+def test_the_smallest_size_that_fits():
+    attention = plans.attention_plan()
+    assert fitting_size(attention, (1, 1)) == (15, 15)
+    assert fitting_size(attention, (14, 99)) == (15, 99)
+    assert fitting_size(attention, (99, 3)) == (99, 15)
+    assert fitting_size(attention, (40, 31)) == (40, 31)
+    unshuffled = plans.plan_of(
+        ("down", ops.PixelUnshuffle(scale=4), "input"), ("up", ops.PixelShuffle(scale=4), "down")
+    )
+    assert fitting_size(unshuffled, (5, 8)) == (8, 8)
+
+
+def test_a_size_that_cannot_be_made_to_fit_is_told_as_it_is():
+    far = plans.plan_of(("crop", ops.Crop(top=300), "input"))
+    with pytest.raises(PlanError, match=r"nothing is left of an input of \(20, 9\)"):
+        fitting_size(far, (20, 9))
+    assert fitting_size(far, (60, 9)) == (301, 9)
+
+
+def test_a_plan_of_very_many_nodes_is_not_tried_for_long():
+    rows = [
+        ("n0", ops.MaxPool(kernel=(200, 1)), "input"),
+        *((f"n{i}", ops.Relu(), f"n{i - 1}") for i in range(1, 5000)),
+    ]
+    with pytest.raises(PlanError, match="smaller than the kernel"):
+        fitting_size(plans.plan_of(*rows), (1, 1))

@@ -2,6 +2,8 @@
 
 import _thread
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, PlanError, UnknownNameError
+from thinlens.runtime import engine as engine_module
 from thinlens.runtime import library
 from thinlens.runtime.compile import ImageKind, compile_plan
 from thinlens.runtime.engine import NativePlan
@@ -104,6 +107,20 @@ def test_an_interrupt_ends_the_run_at_once():
     watcher.join()
 
 
+def test_an_interrupt_while_the_run_begins_ends_it_too(monkeypatch):
+    """Else it goes on behind everybody's back, and reads a plan that is freed when the process ends."""
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine_module._Work, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restored(load("scalar"), np.zeros((60_000, 4000), np.uint8))
+    assert not any(isinstance(thread, engine_module._Work) for thread in threading.enumerate())
+
+
 def test_a_result_that_is_no_number_is_an_error():
     def absurd(weight):
         weight[:] = 3e38
@@ -121,3 +138,29 @@ def test_memory_is_given_back():
     del session
     gc.collect()
     assert library.engine().tl_allocated() == before
+
+
+WITHOUT_THREADS = """
+import os
+import resource
+
+import numpy as np
+
+from tests.engine.machine import load, whole
+from tests.plans import conv, plan_of, tensors_of
+
+widths = (3, 3), (16, 64)  # strips, a team
+plans = [plan_of(("image", conv(width), "input"), input_channels=width[0]) for width in widths]
+work = [(load(plan, tensors_of(plan)), np.ones((64, 256, plan.input_channels), np.float32)) for plan in plans]
+expected = [whole(plan, image) for plan, image in work]
+if os.getuid() == 0:  # whom no limit binds
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+assert all(np.array_equal(whole(*pair, threads=3), one) for pair, one in zip(work, expected, strict=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits threads as Linux does")
+def test_where_no_thread_is_to_be_had_one_does_all():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import pytest
 from tests import plans
 from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, ShapeError, UnsupportedOpError
+from thinlens.model import ops
 from thinlens.model.file import Model
 from thinlens.runtime.session import Session, open_model
 
@@ -206,3 +207,35 @@ def test_absurd_weights_are_an_error(model):
     rows = Session(model).rows(8, 3)
     with pytest.raises(ModelError, match="not a number"):
         streamed(rows, picture(3, 8))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (14, 15), (15, 14), (9, 17), (40, 2)], ids=str)
+def test_images_below_the_minimum_stream_too(size, channels):
+    session, image = Session(model_of(plans.attention_plan())), picture(*size, channels)
+    whole = session.run(image)
+    for chunks in ((), (size[0],)):
+        rows = session.rows(size[1], size[0], channels=channels)
+        assert rows.out_width == size[1]
+        np.testing.assert_array_equal(streamed(rows, image, chunks), whole)
+
+
+@pytest.mark.parametrize("size", [(13, 22), (5, 3)], ids=str)
+def test_multiples_are_completed_at_the_end(size):
+    plan = plans.plan_of(
+        ("down", ops.PixelUnshuffle(scale=4), "input"),
+        ("body", plans.conv((16, 64)), "down"),
+        ("up", ops.PixelShuffle(scale=8), "body"),
+    )
+    session, image = Session(model_of(plan, 2)), picture(*size)
+    np.testing.assert_array_equal(streamed(session.rows(size[1], size[0]), image), session.run(image))
+
+
+def test_a_saved_state_holds_the_rows_that_are_to_be_mirrored():
+    session, image = Session(model_of(plans.attention_plan())), picture(9, 11)
+    rows = session.rows(11, 9)
+    before = rows.push(image[:4])
+    again = session.rows(11, 9)
+    again.load(rows.save())
+    rest = streamed(again, image[4:])
+    np.testing.assert_array_equal(np.concatenate([before, rest]), session.run(image))

@@ -12,6 +12,7 @@ from tests.conftest import template_matching_model
 from thinlens.errors import ModelError, ShapeError, UnknownNameError
 from thinlens.image.colour import luma
 from thinlens.image.resample import resize
+from thinlens.model import ops
 from thinlens.model.file import Model, write_model
 from thinlens.runtime import library
 from thinlens.runtime import native as native_module
@@ -270,3 +271,65 @@ def test_working_bytes_are_what_the_engine_takes(model, native, channels):
     peak = library.engine().tl_allocated_peak() - before
     copies = 3 if channels in (2, 4) else 1
     assert peak <= expected - copies * image.nbytes - restored.nbytes < 2 * peak
+
+
+SMALL = [(1, 1), (1, 40), (2, 3), (14, 15), (15, 14), (9, 17), (16, 1)]
+
+
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("size", SMALL, ids=str)
+def test_images_below_the_minimum_are_mirrored_and_cropped(size, channels, backend):
+    """The attention's branch needs 15 pixels a side; any size gives exactly the scaled one."""
+    session, image = Session(model_of(plans.attention_plan(), 1)), picture(*size, channels)
+    restored = session.run(image)
+    assert restored.shape == image.shape
+    larger = [(0, max(0, 15 - side)) for side in size] + [(0, 0)] * (image.ndim - 2)
+    by_hand = session.run(np.pad(image, larger, mode="reflect"))
+    assert np.array_equal(restored, by_hand[: size[0], : size[1]])
+    assert session.working_bytes(*size, channels=channels or 1) > 0
+
+
+def test_sizes_that_are_no_multiple_are_enlarged_too(backend):
+    plan = plans.plan_of(
+        ("down", ops.PixelUnshuffle(scale=4), "input"),
+        ("body", plans.conv((16, 64)), "down"),
+        ("up", ops.PixelShuffle(scale=8), "body"),
+    )
+    session = Session(model_of(plan, 2))
+    for size in [(1, 1), (7, 8), (9, 3)]:
+        assert session.run(picture(*size)).shape == (2 * size[0], 2 * size[1])
+
+
+def test_a_size_that_cannot_be_reached_is_an_error(backend):
+    with pytest.raises(ShapeError, match=r"image: the network takes none of 3x2: node `crop`: `crop`: nothing is left"):
+        Session(model_of(plans.plan_of(("crop", ops.Crop(top=4000), "input")), 1)).run(picture(2, 3))
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_a_network_on_another_range_gives_the_same(channels, backend):
+    """Its first convolution and its bias are stretched with the pixels."""
+    torn = [("a", plans.conv((1, 2), bias=True), "input"), ("b", plans.conv((2, 1), bias=True), "a")]
+    unit = model_of(plans.plan_of(*torn), 1)
+    unit.tensors["b.bias"] += 0.5
+    tensors = {name: array.copy() for name, array in unit.tensors.items()}
+    low, high = -16.0, 239.0
+    total = tensors["a.weight"].sum(axis=(1, 2, 3))
+    tensors["a.weight"] /= high - low
+    tensors["a.bias"] -= total * low / (high - low)
+    tensors["b.weight"] *= high - low
+    tensors["b.bias"] = tensors["b.bias"] * (high - low) + low
+    card = msgspec.structs.replace(unit.card, value_range=(low, high))
+    ranged = Model(unit.plans, tensors, card)
+    image = picture(9, 11, channels, np.float32)
+    inside = np.s_[2:-2, 2:-2]  # zero padding is another gray in another range
+    difference = np.abs(Session(ranged).run(image) - Session(unit).run(image))[inside]
+    assert difference.max() < 1e-4
+    assert Session(ranged).plan == unit.plan
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (1.0, 0.0), (0.0, float("nan")), (0.0, 1e30), (0.0, 1e-30)])
+def test_a_range_that_is_none_is_refused(ends):
+    model = template_matching_model()
+    card = msgspec.structs.replace(model.card, value_range=ends)
+    with pytest.raises(ModelError, match="value range"):
+        dataclasses.replace(model, card=card).check()

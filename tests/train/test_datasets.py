@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thinlens.bench.pairs import create_pairs
 from thinlens.errors import RecipeError
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.images import find_images, read_clean
@@ -92,6 +93,27 @@ def test_luma_is_taken_after_the_colours_were_made_small() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 0] = 201  # 60.1 as luma; the small image holds 201 too
     assert create_pair(image, 2).lq.tolist() == [[60, 60], [60, 60]]
+
+
+def test_pairs_in_colour_are_what_is_measured():
+    """Degraded as for a measurement; gray images three times the same."""
+    image = np.random.default_rng(0).integers(0, 256, (25, 18, 3), dtype=np.uint8)
+    for clean in (image, image[..., 0]):
+        pair = create_pair(clean, 4, channels=3)
+        hq, lq = create_pairs(scale=4, colour=True).make(clean)
+        assert np.array_equal(pair.lq, lq.transpose(2, 0, 1))
+        assert np.array_equal(pair.hq, hq.transpose(2, 0, 1))
+
+
+def test_crops_in_colour_keep_their_channels_and_places():
+    """Where hq is lq repeated, so are the crops, whatever the symmetry."""
+    lq = np.random.default_rng(1).integers(0, 256, (3, 9, 12), dtype=np.uint8)
+    sampler = CropSampler([Pair(lq, lq.repeat(2, 1).repeat(2, 2))], crop=6, batch=16, seed=3)
+    small, large = sampler.batch(0)
+    assert (small.shape, large.shape) == ((16, 3, 6, 6), (16, 3, 12, 12))
+    assert np.array_equal(small.repeat(2, 2).repeat(2, 3), large)
+    assert all({int(v) for v in np.rint(255 * small[:, c]).flat} <= set(lq[c].flat) for c in range(3))
+    assert len({crop.tobytes() for crop in small}) > 8
 
 
 def test_the_symmetries_are_eight_different_ones_closed_under_composition() -> None:

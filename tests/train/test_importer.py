@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from thinlens.errors import ModelError, UnknownNameError
 from thinlens.model.plan import Plan
+from thinlens.model.value_range import to_unit_range
 from thinlens.runtime.reference.rows import run_rows
 from thinlens.train.importer import import_weights, official_name, official_shapes
 from thinlens.train.networks import configurations
@@ -70,6 +72,113 @@ def test_fsrcnn_is_the_published_function(tmp_path, scale, padding, extra):
     tail = w["net.8.weight"], w["net.8.bias"]
     x = torch.nn.functional.conv_transpose2d(x, *tail, stride=scale, padding=padding, output_padding=extra)
     assert np.abs(restored(import_weights(path).model, LQ) - x[0, 0].numpy()).max() < 1e-3 * float(x.abs().max())
+
+
+def conv(w, name, x, **fields):
+    weight = w[f"{name}.weight"]
+    fields = {"padding": weight.shape[2] // 2} | fields
+    return F.conv2d(x, weight, w[f"{name}.bias"], **fields)
+
+
+def leaky(x):
+    return F.leaky_relu(x, 0.05)
+
+
+def spatial_attention(w, name, z, convs):
+    """As the fact sheets of the networks word it."""
+    reduced = conv(w, f"{name}.conv1", z)
+    a = F.max_pool2d(conv(w, f"{name}.conv2", reduced, stride=2, padding=0), 7, 3)
+    for last, c in enumerate(convs, start=1 - len(convs)):
+        a = conv(w, f"{name}.{c}", a) if last == 0 else conv(w, f"{name}.{c}", a).relu()
+    a = F.interpolate(a, z.shape[2:], mode="bilinear", align_corners=False) + conv(w, f"{name}.conv_f", reduced)
+    return z * conv(w, f"{name}.conv4", a).sigmoid()
+
+
+def rep_rfn(w, x):
+    shallow = z = conv(w, "fea_conv", x)
+    for b in range(1, 5):
+        block, before = f"reprfb{b}", z
+        for i in range(1, 4):
+            z = leaky(conv(w, f"{block}.repblock{i}.rbr_reparam", z))
+        z = spatial_attention(w, f"{block}.esa", leaky(conv(w, f"{block}.conv3", z)) + before, ["conv3"])
+    return conv(w, "upsampler.conv", conv(w, "lr_conv", z) + shallow)
+
+
+def rfdn(w, x):
+    shallow = z = conv(w, "fea_conv", 255 * x)
+    collected = []
+    for b in range(1, 5):
+        kept = []
+        for i in range(1, 4):
+            kept.append(leaky(conv(w, f"B{b}.c{i}_d", z)))
+            z = leaky(conv(w, f"B{b}.c{i}_r", z) + z)
+        kept.append(leaky(conv(w, f"B{b}.c4", z)))
+        z = spatial_attention(w, f"B{b}.esa", conv(w, f"B{b}.c5", torch.cat(kept, 1)), ["conv_max", "conv3", "conv3_"])
+        collected.append(z)
+    z = leaky(conv(w, "c.0", torch.cat(collected, 1)))
+    return conv(w, "upsampler.0", conv(w, "LR_conv", z) + shallow) / 255
+
+
+def imdn(w, x):
+    shallow = z = conv(w, "fea_conv", x)
+    collected = []
+    for b in range(1, 7):
+        block, kept, rest = f"IMDB{b}", [], z
+        for i in range(1, 4):
+            made = leaky(conv(w, f"{block}.c{i}", rest))
+            kept.append(made[:, :16])
+            rest = made[:, 16:]
+        y = torch.cat([*kept, conv(w, f"{block}.c4", rest)], 1)
+        contrast = y.std((2, 3), correction=0, keepdim=True) + y.mean((2, 3), keepdim=True)
+        gate = conv(w, f"{block}.cca.conv_du.2", conv(w, f"{block}.cca.conv_du.0", contrast).relu()).sigmoid()
+        z = conv(w, f"{block}.c5", y * gate) + z
+        collected.append(z)
+    z = leaky(conv(w, "c.0", torch.cat(collected, 1)))
+    return conv(w, "upsampler.0", conv(w, "LR_conv", z) + shallow)
+
+
+OFFICIAL = {
+    "rep_rfn_x4": ("reprfn_ntire_x4", rep_rfn, (0.0, 1.0)),
+    "rep_rfn_x2": ("reprfn_ntire_x2", rep_rfn, (0.0, 1.0)),
+    "rfdn_x4": ("RFDN_AIM", rfdn, (0.0, 255.0)),
+    "imdn_x4": ("IMDN_x4", imdn, (0.0, 1.0)),
+    "imdn_x3": ("IMDN_x3", imdn, (0.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_networks_in_colour_are_the_published_functions(tmp_path, name):
+    stem, function, value_range = OFFICIAL[name]
+    path, state = published(name, tmp_path)
+    assert path.stem == stem
+    generator = torch.Generator().manual_seed(1)
+    state = {
+        key: torch.randn(value.shape, generator=generator) * value[0].numel() ** -0.5 if value.ndim > 1 else value * 0.1
+        for key, value in state.items()
+    }
+    torch.save(state, path)
+    imported = import_weights(path)
+    assert (imported.model.card.name, imported.model.card.colour) == (name, "rgb")
+    assert imported.model.card.value_range == value_range
+    assert [note[:16] for note in imported.notes] == (["official RFDN we"] if "rfdn" in name else [])
+    imported.model.check()
+    for size in [(15, 17), (23, 31)]:
+        lq = np.random.default_rng(0).random((3, *size), np.float32)
+        expected = F.pixel_shuffle(function(state, torch.from_numpy(lq)[None]), imported.model.card.scale)[0].numpy()
+        unit = to_unit_range(imported.model)
+        found = run_rows(unit.plan, unit.tensors, (0, lq), size, (0, expected.shape[1]))
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+        assert np.ptp(expected) > 1e-3
+
+
+def test_files_saved_on_several_gpus(tmp_path):
+    path, state = published("imdn_x4", tmp_path)
+    torch.save({f"module.{key}": value for key, value in state.items()}, path)
+    assert import_weights(path).model.card.name == "imdn_x4"
+    state["module.c.0.weight"] = state.pop("c.0.weight")
+    torch.save(state, path)
+    with pytest.raises(ModelError, match="no known network"):
+        import_weights(path)
 
 
 def test_the_misaligned_bicubic_is_named(tmp_path):

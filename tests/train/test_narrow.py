@@ -10,7 +10,8 @@ from PIL import Image
 from thinlens.errors import RecipeError, UnknownNameError
 from thinlens.model.file import read_model
 from thinlens.train.datasets.pairs import Pair, create_pair
-from thinlens.train.narrow import choose, log_mse, narrow, patches, solve
+from thinlens.train.losses.pixel import log_mse
+from thinlens.train.narrow import choose, narrow, patches, solve
 from thinlens.train.networks import create_network
 from thinlens.train.pipeline import run_recipe
 from thinlens.train.recipe import Narrowed, to_recipe

@@ -1,17 +1,23 @@
 """Named configurations: counts as published, and what the formulas promise."""
 
 from collections import Counter
+from math import prod
 
 import numpy as np
 import pytest
 import torch
 
 from thinlens.errors import UnknownNameError
-from thinlens.train.networks import configurations, create_network
+from thinlens.model import ops
+from thinlens.model.counts import count_costs
+from thinlens.train.lower import lower
+from thinlens.train.networks import configurations, create_network, find_configuration
 from thinlens.train.networks.bicubic import Bicubic, phase_taps
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
+
+POOL = (Bicubic, EdgeSR, EdgeSRCNNConfig, EspcnConfig, FsrcnnConfig)  # of the edge-SR paper
 
 
 def params(name):
@@ -42,8 +48,9 @@ def test_parameter_counts_are_the_published_ones(name, published):
 
 def test_the_published_grid_is_complete():
     names = configurations()
-    assert len(names) == 1185
-    families = Counter(name.split("_k")[0].split("_c")[0].split("_d")[0].split("_x")[0] for name in names)
+    pool = [name for name, configuration in names.items() if isinstance(configuration, POOL)]
+    assert len(pool) == 1185
+    families = Counter(name.split("_k")[0].split("_c")[0].split("_d")[0].split("_x")[0] for name in pool)
     assert families == {
         "bicubic": 3,
         "edge_sr_max": 144,
@@ -77,7 +84,101 @@ def published_params(config):
 
 def test_all_parameter_counts_are_the_published_ones():
     for name, config in configurations().items():
-        assert params(name) == published_params(config), name
+        if isinstance(config, POOL):
+            assert params(name) == published_params(config), name
+
+
+# Network, input size, parameters, multiply-accumulates and ReLU outputs in G, convolution outputs in M, convolutions:
+# as counted by the NTIRE efficient super-resolution challenges, and in their fact sheets.
+CHALLENGE = [
+    ("rep_rfn_x4", (256, 256), 401504, 25.2303, 81.8802, 39),
+    ("rep_rfn_x4", (180, 320), 401504, 22.1744, 71.9603, 39),
+    ("rep_rfn_x3", (256, 256), 392411, 24.6358, 80.5039, 39),
+    ("rep_rfn_x3", (240, 426), 392411, 38.4339, 125.5950, 39),
+    ("rep_rfn_x2", (256, 256), 385916, 24.2111, 79.5209, 39),
+    ("rep_rfn_x2", (360, 640), 385916, 85.1226, 279.6026, 39),
+    ("rfdn_x4", (256, 256), 433448, 27.1026, 112.0342, 64),
+    ("rfdn_w48_x4", (256, 256), 402288, 25.0618, 107.9710, 64),
+    *((f"rfn_{block}_x4", (256, 256), 429472, 25.8655, 94.6783, 51) for block in ("plain", "rfb1", "rfb2", "rfb3")),
+    ("rfn_rfb3_each_x4", (256, 256), 429472, 25.8655, 94.6783, 51),
+    ("rfn_rfb1_unmixed_reduced_x4", (256, 256), 401504, 25.2303, 81.8802, 39),
+    ("imdn_x4", (256, 256), 715176, 46.5987, 122.6838, 46),
+]
+
+
+@pytest.mark.parametrize(("name", "size", "params", "gigas", "activations", "convolutions"), CHALLENGE)
+def test_costs_are_those_of_the_challenge(name, size, params, gigas, activations, convolutions):
+    configuration = find_configuration(name)
+    plan, tensors = lower(configuration.create(), configuration.channels)
+    channels, sizes = plan.channels(), plan.sizes(size)
+
+    def outputs(*kinds):
+        return sum(channels[n.name] * prod(sizes[n.name]) for n in plan.nodes if isinstance(n.op, kinds))
+
+    assert sum(array.size for array in tensors.values()) == params
+    assert round((plan.macs(size) + outputs(ops.Relu, ops.LeakyRelu)) / 1e9, 4) == gigas
+    assert round(outputs(ops.Conv2d) / 1e6, 4) == activations
+    assert count_costs(plan, configuration.scale).convolutions == convolutions
+
+
+def test_costs_at_720p_are_those_of_the_size_itself():
+    """The attention's branch, at a sixth of the size, does not grow exactly with it."""
+    plan, _ = lower(create_network("rep_rfn_x4"), 3)
+    costs = count_costs(plan, 4)
+    assert (costs.macs_720p, round(costs.activations / 1e6, 4)) == (plan.macs((180, 320)), 71.9603)
+
+
+def test_smaller_published_counts():
+    """IDN is published as 553 K at every scale; IMDN at three."""
+    assert [params(f"idn_x{s}") for s in (2, 3, 4)] == [552769] * 3
+    assert [params(f"imdn_x{s}") for s in (2, 3, 4)] == [694404, 703059, 715176]
+
+
+def test_the_train_form_of_rep_rfn_has_the_published_parameters():
+    network = create_network("rep_rfn_x4")
+    assert sum(p.numel() for p in network.body[0].convs[0].parameters()) == 90480
+    assert sum(p.numel() for p in network.parameters()) == 1237856
+
+
+def test_a_width_may_be_asked_for():
+    for name in ("rep_rfn_w16_x4", "rfn_rfb2_w16_x3", "rfn_rfb1_each_w16_x2", "rfdn_w24_x2", "imdn_w32_x4"):
+        assert find_configuration(name).name == name
+    assert find_configuration("rep_rfn_w16_x4").width == 16
+    for name in ("rep_rfn_w0_x4", "idn_w32_x2", "espcn_w32_x2", "rep_rfn_w16_x5"):
+        with pytest.raises(UnknownNameError, match=f"unknown network `{name}`"):
+            find_configuration(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["imdn_w2_x2", "imdn_w18_x3", "rfdn_w1_x2", "rfdn_w7_x4", "rfn_rfb3_w1_x2", "rep_rfn_w2_x3"]
+)
+def test_any_width_holds_together(name):
+    configuration = find_configuration(name)
+    plan, tensors = lower(configuration.create(), 3)
+    assert plan.channels()[plan.outputs["image"]] == 3
+    assert tensors["head.weight"].shape == (configuration.width, 3, 3, 3)
+
+
+def test_a_block_without_skips_forgets_its_input_and_one_with_them_does_not():
+    """Where all convolutions are zero, only skips carry features on."""
+    features = torch.rand(1, 6, 15, 15)
+    passed = {}
+    for block in ("plain", "rfb1", "rfb2", "rfb3"):
+        module = create_network(f"rfn_{block}_w6_x2").body[0]
+        with torch.no_grad():
+            for conv in module.convs:
+                conv.weight.zero_()
+                conv.bias.zero_()
+            module.mix.weight.copy_(torch.eye(6)[:, :, None, None])
+            module.mix.bias.zero_()
+            gate = module.attention(torch.ones_like(features)) if block != "plain" else None
+            passed[block] = module(features)
+            assert gate is None or bool(((gate > 0) & (gate < 1)).all())
+    assert passed["plain"].abs().max() == 0
+    assert bool((passed["rfb1"] < features).all())
+    assert bool((passed["rfb1"] > 0).all())
+    assert torch.equal(passed["rfb2"], features)
+    assert bool((passed["rfb3"] > features).all())
 
 
 def test_unknown_names_list_near_matches():

@@ -11,6 +11,9 @@ from PIL import Image
 
 from thinlens.errors import OutputError, RecipeError, UnknownNameError
 from thinlens.model.file import read_model
+from thinlens.runtime.session import Session
+from thinlens.train.lower import lower
+from thinlens.train.networks import find_configuration
 from thinlens.train.pipeline import run_recipe
 from thinlens.train.recipe import Recipe, to_recipe
 
@@ -69,6 +72,58 @@ def test_the_same_recipe_gives_the_same_weights_stopped_or_not(
     np.testing.assert_array_equal(resumed.tensors["filter.weight"], whole.tensors["filter.weight"])
     other = read_model(run_recipe(msgspec.structs.replace(recipe, seed=1), tmp_path / "other"))
     assert (other.tensors["filter.weight"] != whole.tensors["filter.weight"]).any()
+
+
+IN_COLOUR = {**PLAIN, "crop": 16, "loss": "charbonnier", "fourier": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("network", "more"),
+    [
+        ("rep_rfn_w6_x2", {}),
+        ("rep_rfn_w6_x2", {"branches": ["3x3", "sobel_x"], "space": "image"}),
+        ("rfdn_w6_x2", {"branches": ["3x3", "1x1"], "optimiser": "adam"}),
+        ("imdn_w16_x2", {"loss": "l1"}),
+    ],
+)
+def test_networks_in_colour_are_trained_and_fused(
+    root: Path, tmp_path: Path, network: str, more: dict[str, object]
+) -> None:
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(root / "train/cid22/gray.png")
+    model = read_model(run_recipe(recipe_for(root, IN_COLOUR | more, network), tmp_path / "run"))
+    configuration = find_configuration(network)
+    plan, tensors = lower(configuration.create(), 3)
+    assert (model.card.name, model.card.colour, model.card.scale) == (network, "rgb", 2)
+    assert model.plan == plan
+    assert model.card.params == sum(array.size for array in tensors.values())
+    assert Session(model).run(np.zeros((5, 7, 3), np.uint8)).shape == (10, 14, 3)
+
+
+@pytest.mark.parametrize("space", ["image", "weight"])
+def test_a_training_through_branches_is_resumed_bit_for_bit(root: Path, tmp_path: Path, space: str) -> None:
+    loop = {**PLAIN, "steps": 7, "space": space, "branches": ["3x3", "1x1_3x3", "laplacian"]}
+    recipe = recipe_for(root, loop, "espcn_d4_s6_x2")
+    whole = read_model(run_recipe(recipe, tmp_path / "whole"))
+    run_recipe(recipe, tmp_path / "stopped")
+    newest = max((tmp_path / "stopped/checkpoints").rglob("step_*.pt"))
+    newest.unlink()  # as if it had been killed after the one before
+    resumed = read_model(run_recipe(recipe, tmp_path / "stopped", resume=True))
+    assert all(np.array_equal(resumed.tensors[name], whole.tensors[name]) for name in whole.tensors)
+
+
+@pytest.mark.parametrize(
+    ("network", "branches", "message"),
+    [
+        ("rfdn_w6_x2", ["1x1"], "accepted: `3x3` among them"),
+        ("edge_sr_max_k5_c2_x2", ["3x3", "1x1"], "has no 3x3 convolution"),
+    ],
+)
+def test_branches_that_do_not_fit_are_refused_before_anything_is_written(
+    root: Path, tmp_path: Path, network: str, branches: list[str], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(recipe_for(root, {**PLAIN, "branches": branches}, network), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_refused(root: Path, tmp_path: Path) -> None:

@@ -105,3 +105,32 @@ def test_an_odd_key_stays_on_one_line(path: Path) -> None:
     with pytest.raises(RecipeError, match=r"od\\nd`: unknown key") as caught:
         read_recipe(path)
     assert "\n" not in str(caught.value)
+
+
+PLAIN = ['loop.kind="plain"']
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('loop.loss="huber"', r"`loop\.loss`: got 'huber'; accepted: 'l1', 'l2', 'charbonnier', 'log_mse'"),
+        ("loop.fourier=1.5", r"`loop\.fourier`: got 1\.5; accepted: `float` <= 1"),
+        ('loop.branches=["3x3", "5x5"]', r"`loop\.branches\[1\]`: got '5x5'; accepted: '3x3', '3x1', '1x3', '1x1', "),
+        ("loop.branches=[]", r"`loop\.branches`: got \[\]; accepted: a list"),
+        ('loop.space="both"', r"`loop\.space`: got 'both'; accepted: 'image', 'weight'"),
+    ],
+)
+def test_errors_of_the_plain_trainer(path: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path, [*PLAIN, override])
+
+
+def test_options_that_came_later_are_in_the_hash_only_where_they_say_something(path: Path) -> None:
+    first = read_recipe(path, PLAIN)
+    assert not any(word in first.canonical() for word in (b"loss", b"fourier", b"branches", b"space"))
+    spelled = ['loop.loss="l2"', "loop.fourier=0.0", 'loop.space="weight"']
+    assert read_recipe(path, [*PLAIN, *spelled]).sha256() == first.sha256()
+    narrowed = read_recipe(path, ['loop.kind="narrowed"', 'loop.source="a"', 'loop.loss="l2"'])
+    assert b'"loss":"l2"' in narrowed.canonical()  # its default is another
+    for change in ('loop.loss="l1"', "loop.fourier=0.1", 'loop.space="image"', 'loop.branches=["3x3"]'):
+        assert read_recipe(path, [*PLAIN, change]).sha256() != first.sha256(), change

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thinlens.cli.bench import memory, replay, speed
 from thinlens.cli.compress import compress
 from thinlens.cli.doctor import doctor
 from thinlens.cli.evaluate import evaluate
@@ -17,6 +18,7 @@ from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
+from thinlens.cli.sensitivity import sensitivity
 from thinlens.cli.stream import stream
 from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
@@ -35,10 +37,43 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (export, "thinlens export edge_sr_tm_k7_c4_x2 --to onnx -o edge_sr_tm_x2.onnx"),
     (doctor, "thinlens doctor"),
 )
+# Verbs of two words: the first, what it does, and the table of the second.
+GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]], ...] = (
+    (
+        "bench",
+        "Measure speed and memory beside other runtimes.",
+        (
+            (speed, "thinlens bench speed edge_sr_tm_k7_c4_x2 --against ort,opencv --size 960x540 -o record.json"),
+            (memory, "thinlens bench memory edge_sr_tm_k7_c4_x2 --size 1920x1080 --against ort"),
+            (replay, "thinlens bench replay record.json"),
+        ),
+    ),
+    (
+        "analyse",
+        "Study a model.",
+        ((sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),),
+    ),
+)
+
+
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+def _add(parent: typer.Typer, verbs: tuple[tuple[Callable[..., int | None], str], ...]) -> None:
+    for function, example in verbs:
+        parent.command(function.__name__.rstrip("_"), epilog=f"Example: {example}")(verb(function))
+
 
 app = typer.Typer(name="thinlens", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-for _function, _example in VERBS:
-    app.command(_function.__name__.rstrip("_"), epilog=f"Example: {_example}")(verb(_function))
+_add(app, VERBS)
+for _name, _help, _verbs in GROUPS:
+    _group = typer.Typer(name=_name, help=_help, epilog=f"Example: {_verbs[0][1]}")
+    _group.callback(invoke_without_command=True)(_show_help)
+    _add(_group, _verbs)
+    app.add_typer(_group)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,9 +92,7 @@ def thinlens(
     ] = False,
 ) -> None:
     """Restore images with networks small enough for the edge."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(USAGE)
+    _show_help(context)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,7 +11,12 @@ from thinlens.cli.verb import FAILED, line_of
 from thinlens.errors import UnknownNameError
 
 LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "rich")
-EXTRAS = {"train": ("torch", "lightning-fabric", "pytorch-optimizer"), "onnx": ("onnx", "onnxruntime")}
+EXTRAS = {
+    "train": ("torch", "lightning-fabric", "pytorch-optimizer"),
+    "onnx": ("onnx", "onnxruntime"),
+    "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
+}
+MODULES = {"opencv-python-headless": "cv2"}  # of packages whose name does not tell
 
 
 def doctor(as_json: Json = False) -> int:
@@ -84,7 +89,7 @@ def _extra(name: str) -> str:
     """Versions of what an extra brings, found without importing it."""
     packages = EXTRAS[name]
     try:
-        found = all(find_spec(package.replace("-", "_")) is not None for package in packages)
+        found = all(find_spec(MODULES.get(name, name.replace("-", "_"))) is not None for name in packages)
     except (ImportError, ValueError):  # a package is blocked, not absent
         found = False
     if not found:

@@ -9,7 +9,7 @@ from thinlens.cli.options import Json, ModelOutput, Overwrite, check_model_outpu
 from thinlens.cli.output import print_json, print_line
 from thinlens.cli.verb import needing_extra, print_error
 
-Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn"]
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn"]
 
 
 def import_(
@@ -23,7 +23,10 @@ def import_(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Turn an official edge-SR, ESPCN, FSRCNN or bicubic weight file into a model file (needs the extra `train`)."""
+    """Turn an official weight file into a model file (needs the extra `train`).
+
+    Known: edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN and RepRFN.
+    """
     from thinlens.model.file import write_model
 
     check_model_output(output)

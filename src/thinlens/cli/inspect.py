@@ -117,6 +117,8 @@ def _step_text(step: "Compression") -> str:
 
 
 def _print_card(card: "ModelCard", path: "Path") -> None:
+    from thinlens.model.value_range import UNIT
+
     training = card.training
     data = "; ".join(f"{source.name} ({source.images} images, {source.licence})" for source in training.data)
     print_fields(
@@ -124,6 +126,7 @@ def _print_card(card: "ModelCard", path: "Path") -> None:
             ("name", card.name),
             ("file", f"{path} ({to_bytes_text(path.stat().st_size)})"),
             ("task", f"{card.task} x{card.scale}, {card.colour}"),
+            ("value range", None if card.value_range == UNIT else "{:g} to {:g}".format(*card.value_range)),
             ("parameters", card.params),
             ("MACs", f"{card.macs_per_pixel:.1f} per output pixel"),
             ("licence", card.licence),

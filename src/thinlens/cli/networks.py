@@ -26,7 +26,7 @@ def _records() -> list[dict[str, int | str]]:
 
     records: list[dict[str, int | str]] = []
     for name, configuration in configurations().items():
-        plan, _ = lower(configuration.create())
+        plan, _ = lower(configuration.create(), configuration.channels)
         costs = asdict(count_costs(plan, configuration.scale))
         records.append({"name": name, "scale": configuration.scale, **costs})
     return records

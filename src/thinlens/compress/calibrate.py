@@ -17,6 +17,7 @@ from thinlens.image.colour import to_float32
 from thinlens.model.file import Model
 from thinlens.model.ops import Conv2d, Quantize
 from thinlens.model.plan import INPUT, Node
+from thinlens.model.value_range import UNIT
 from thinlens.runtime.low import MAX_LEVEL
 from thinlens.runtime.reference import BODIES
 from thinlens.runtime.reference.rows import iter_values
@@ -59,11 +60,10 @@ def quantizers(
 ) -> dict[str, Quantize]:
     """Find the `quantize` for values of a model's main plan.
 
-    The range of ``input`` is the card's, widened by what lies outside, and is not clipped: with 8-bit images in 0..1 it
-    loses nothing.
+    The range of ``input`` is 0..1, widened by what lies outside, and is not clipped: 8-bit images lose nothing by it.
 
     Args:
-        model: checked.
+        model: checked, on pixels in 0..1.
         names: of the values.
         crops: ``C H W`` float32 each, as the network takes them.
         progress: called with crops done and crops in all, each of them counted twice.
@@ -76,8 +76,7 @@ def quantizers(
     """
     ranges = dict.fromkeys(names, (0.0, 0.0))
     if INPUT in ranges:
-        low, high = model.card.value_range
-        ranges[INPUT] = min(low, 0.0), max(high, 0.0)
+        ranges[INPUT] = UNIT
     for name, value in _values(model, names, crops, progress, 0, 2):
         low, high = ranges[name]
         ranges[name] = min(low, float(value.min())), max(high, float(value.max()))

@@ -26,6 +26,7 @@ from thinlens.model.card import Compression
 from thinlens.model.file import Model, stored_tensors
 from thinlens.model.ops import Bfloat16, Conv2d, ConvTranspose2d
 from thinlens.model.plan import Node
+from thinlens.model.value_range import to_unit_range
 from thinlens.runtime.binary import Precision
 from thinlens.runtime.fuse import find_one_layer, live_nodes
 from thinlens.runtime.session import Session
@@ -73,7 +74,7 @@ def compress(
 
     Returns:
         The model, its name extended by the method; the figures of the step end its card's history, and those that were
-        measured before are gone.
+        measured before are gone. It works on pixels in 0..1, whatever range its card said.
 
     Raises:
         UnknownNameError: if there is no such method.
@@ -82,6 +83,7 @@ def compress(
     """
     if method not in PRECISIONS:
         raise UnknownNameError.of("method", method, PRECISIONS, f"accepted: {', '.join(PRECISIONS)}")
+    model = to_unit_range(model)
     report: Progress = progress or (lambda _name, _done, _total: None)
     calibration, held_out = deal(paths)
     with np.errstate(over="ignore", invalid="ignore"):  # finite weights may still be absurd, which is told

@@ -11,6 +11,7 @@ from thinlens.export.onnx_graph import Graph
 from thinlens.export.onnx_rules import RULES
 from thinlens.model.file import Model
 from thinlens.model.plan import INPUT, Plan
+from thinlens.model.value_range import to_unit_range
 
 OPSET = 18  # the first in which ReduceMax takes its axes as an input; runtimes of 2023 and later read it
 IR_VERSION = 9
@@ -30,6 +31,7 @@ def to_onnx(model: Model) -> bytes:
         UnsupportedOpError: naming the op that ONNX cannot say.
         onnx.checker.ValidationError: if the result is no valid ONNX model, which would be a fault of this module.
     """
+    model = to_unit_range(model)
     plan = _without_clashes(model.plan)
     graph = Graph(plan, model.tensors)
     for node in plan.nodes:

@@ -82,7 +82,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         quality: what was measured.
         history: the steps of compression behind the training, in order.
         luma: which luma the network was trained on.
-        value_range: of the pixels that the network expects.
+        value_range: low and high of the pixels that the network takes and gives; whoever runs it stretches 0..1 to
+            that, see `thinlens.model.value_range`.
     """
 
     name: str

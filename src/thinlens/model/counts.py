@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from math import prod
 
-from thinlens.model.ops import Conv2d
+from thinlens.model.ops import Conv2d, Size
 from thinlens.model.plan import Plan
 
-PROBE = (48, 48)  # input on which per-pixel costs are counted: a multiple of every stride in use
-OUTPUT_PIXELS = 1280 * 720
+OUTPUT = (720, 1280)
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,21 @@ class Counts:
 def count_costs(plan: Plan, scale: int) -> Counts:
     """Count what a plan costs.
 
-    Costs per input pixel are taken on a 48x48 input and multiplied by the 1280 * 720 / scale^2 input pixels behind the
-    output, as the tables of the field do: 1280 need not be a multiple of the scale.
+    Costs are taken on the largest input whose output fits, and scaled to 1280 * 720 / scale^2 input pixels, as the
+    tables of the field do: 1280 need not be a multiple of the scale.
 
     Args:
         plan: a checked plan.
         scale: of the network.
     """
-    channels, sizes = plan.channels(), plan.sizes(PROBE)
+    probe = (OUTPUT[0] // scale, OUTPUT[1] // scale)
+    channels, sizes = plan.channels(), plan.sizes(probe)
     convolutions = [node for node in plan.nodes if isinstance(node.op, Conv2d)]
     activations = sum(channels[n.name] * prod(sizes[n.name]) for n in convolutions)
     return Counts(
         params=sum(prod(shape) for shape in _shapes(plan).values()),
-        macs_720p=_at_720p(plan.macs(PROBE), scale),
-        activations=_at_720p(activations, scale),
+        macs_720p=_at_720p(plan.macs(probe), probe, scale),
+        activations=_at_720p(activations, probe, scale),
         convolutions=len(convolutions),
         binary_operations=0,
     )
@@ -55,6 +55,6 @@ def _shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     return {node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()}
 
 
-def _at_720p(count: int, scale: int) -> int:
+def _at_720p(count: int, probe: Size, scale: int) -> int:
     """Scale a count from the probe to a 1280x720 output."""
-    return round(count * OUTPUT_PIXELS / (scale**2 * prod(PROBE)))
+    return round(count * prod(OUTPUT) / (scale**2 * prod(probe)))

@@ -26,6 +26,7 @@ from thinlens.model.plan import Plan
 VERSION = 1
 MAX_FILE_BYTES = 256 << 20
 MAX_HEADER_BYTES = 8 << 20
+MAX_VALUE = 65536.0  # of a pixel, in the range that a card may say
 DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "I8": "<i1"}
 KEYS = ("format", "version", "plans", "card", "sha256")
 
@@ -74,6 +75,9 @@ class Model:
         self._check_card()
 
     def _check_card(self) -> None:
+        low, high = self.card.value_range
+        if not (abs(low) <= MAX_VALUE and abs(high) <= MAX_VALUE and high - low >= 1 / MAX_VALUE):
+            raise ModelError(f"value range {low}..{high}; accepted: a low and a higher end, at most {MAX_VALUE:g}")
         image, size, scale = self.plan.outputs["image"], (24, 32), self.card.scale
         found = self.plan.sizes(size)[image]
         if found != (size[0] * scale, size[1] * scale):

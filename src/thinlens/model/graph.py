@@ -12,7 +12,8 @@ from thinlens.model.plan import INPUT, Extent, Node, Plan
 
 ENDLESS = 720720 * 16  # rows and columns of an image that counts as endless: a multiple of every scale in use
 MAX_PHASES = 1024
-WORK = 1 << 17  # ops that `receptive_rows` follows: a second or two
+MORE = 256  # pixels that an image may be made larger by on a side, to fit
+WORK = 1 << 17  # ops that `receptive_rows` and `fitting_size` follow: a second or two
 
 
 def readers_of(nodes: Iterable[Node]) -> dict[str, list[Node]]:
@@ -107,6 +108,37 @@ def rows_needed(plan: Plan, extents: Mapping[str, Extent], value: str, rows: Row
                     needed[name] = min(have[0], first + begin), max(have[1], last + begin)
     needed.setdefault(INPUT, NO_ROWS)
     return needed
+
+
+def fitting_size(plan: Plan, size: Size) -> Size:
+    """The smallest height and width, neither below ``size``, of an image that the plan takes.
+
+    Spatial attention needs 15 pixels a side, a pixel unshuffle multiples of its scale.
+
+    Raises:
+        PlanError: if there is none within `MORE` pixels a side (fewer for plans of very many nodes); what it says of
+            ``size`` itself.
+    """
+    try:
+        plan.extents(size)
+    except PlanError:
+        more = min(MORE, WORK // len(plan.nodes))
+        for height in range(size[0], size[0] + more):
+            if _takes(plan, (height, ENDLESS)):
+                for width in range(size[1], size[1] + more):
+                    if _takes(plan, (height, width)):
+                        return height, width
+                break
+        raise
+    return size
+
+
+def _takes(plan: Plan, size: Size) -> bool:
+    try:
+        plan.extents(size)
+    except PlanError:
+        return False
+    return True
 
 
 def depends_on_height(plan: Plan) -> bool:

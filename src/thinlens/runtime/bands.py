@@ -13,7 +13,7 @@ import numpy.typing as npt
 from thinlens.errors import ModelError, ShapeError
 from thinlens.image.colour import bleed, from_float32, from_ycbcr, luma, to_float32, to_ycbcr
 from thinlens.image.resample import Resampler
-from thinlens.model.ops import Rows
+from thinlens.model.ops import Rows, Size, border_index
 from thinlens.model.plan import Plan
 from thinlens.runtime.reference.rows import input_rows, run_rows
 
@@ -43,6 +43,21 @@ def check_image(image: AnyImage, floats: tuple[float, float] = UNIT) -> None:
     low, high = floats
     if image.dtype == np.float32 and not bool((image.min() >= low) & (image.max() <= high)):  # NaN fails both
         raise ShapeError(f"image: value range: float32 pixels must be finite and within {low:g}..{high:g}")
+
+
+def enlarged(image: AnyImage, size: Size) -> AnyImage:
+    """An image mirrored at the bottom and on the right until it has a size; itself if it has it.
+
+    Args:
+        image: ``H W`` or ``H W C``.
+        size: height and width, at least those of the image.
+    """
+    if image.shape[:2] == size:
+        return image
+    rows, columns = (
+        border_index(np.arange(side), have, "mirror") for side, have in zip(size, image.shape, strict=False)
+    )
+    return image[rows][:, columns]
 
 
 class BandRestorer:

@@ -3,6 +3,7 @@
 ctypes releases Python's lock while the engine works. Every object frees what it holds when it is collected.
 """
 
+import contextlib
 import ctypes
 import queue
 import threading
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.runtime import library
+from thinlens.errors import ThinlensError
 from thinlens.runtime.library import Progress, Request, Schedule, check, engine
 
 Rows = npt.NDArray[Any]  # n W or n W C, C-contiguous
 Report = Callable[[int, int], None]
 
+SILENT = Progress()  # reports nothing
 POLL_SECONDS = 0.1  # how long a wait may keep a signal from being handled, where waits cannot be interrupted
 
 
@@ -77,6 +79,19 @@ class NativePlan:
         """A session that takes an image row by row; raises as `schedule`, and `MemoryError`."""
         return NativeSession(self, request)
 
+    def call(self, image: Rows, out: Rows, threads: int, report: Any = SILENT) -> None:
+        """Restore a whole image in the calling thread, which no signal interrupts; otherwise as `run`.
+
+        Args:
+            image: as in `run`.
+            out: as in `run`.
+            threads: as in `run`.
+            report: a `library.Progress`, called with (rows done, rows in all, None) from any thread; 1 from it cancels.
+        """
+        request = Request(image.shape[1], image.shape[0], 0, 0)
+        places = image.ctypes.data, image.strides[0], out.ctypes.data, out.strides[0]
+        check(engine().tl_run(self._handle, ctypes.byref(request), *places, threads, report, None))
+
     def run(self, image: Rows, out: Rows, threads: int, progress: Report | None = None) -> None:
         """Restore a whole image.
 
@@ -94,15 +109,19 @@ class NativePlan:
             ModelError: if the result is not a number.
         """
         work = _Work(self, image, out, threads)
-        work.start()
         try:
+            try:
+                work.start()
+            except RuntimeError:  # no thread is to be had: this one works, and an interrupt waits
+                work.run()
             for done, total in work.steps():
                 if progress is not None:
                     progress(done, total)
         except BaseException:
             work.cancel()
             raise
-        check(work.status, work.message)
+        if work.error is not None:
+            raise work.error
 
 
 class _Work(threading.Thread):
@@ -110,28 +129,17 @@ class _Work(threading.Thread):
 
     def __init__(self, plan: NativePlan, image: Rows, out: Rows, threads: int) -> None:
         super().__init__(name="thinlens-engine", daemon=True)
-        self.status, self.message = library.OK, ""
+        self.error: Exception | None = None
         self._plan, self._image, self._out, self._count = plan, image, out, threads
         self._told: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._cancelled = False
 
     def run(self) -> None:
         """Run the engine, and say so when it is done."""
-        image, out = self._image, self._out
-        request = Request(image.shape[1], image.shape[0], 0, 0)
         try:
-            self.status = engine().tl_run(
-                self._plan._handle,
-                ctypes.byref(request),
-                image.ctypes.data,
-                image.strides[0],
-                out.ctypes.data,
-                out.strides[0],
-                self._count,
-                Progress(self._report),
-                None,
-            )
-            self.message = library.last_message()
+            self._plan.call(self._image, self._out, self._count, Progress(self._report))
+        except (ThinlensError, MemoryError) as error:
+            self.error = error  # for the thread that waits
         finally:
             self._told.put(None)
 
@@ -153,7 +161,8 @@ class _Work(threading.Thread):
     def cancel(self) -> None:
         """Let the engine stop, and wait until it has."""
         self._cancelled = True
-        self.join()
+        with contextlib.suppress(RuntimeError):  # an interrupt came while it was being started: nothing to wait for yet
+            self.join()
 
 
 class NativeSession:

@@ -5,12 +5,15 @@ The native engine does it; there is no other way to it, since the NumPy referenc
 
 import hashlib
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thinlens.errors import ShapeError, UnsupportedOpError
+from thinlens.model.ops import border_index
+from thinlens.runtime.bands import enlarged
 from thinlens.runtime.compile import ImageKind
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import Request
@@ -31,6 +34,7 @@ class RowSession:
     Args:
         plan: the network, loaded.
         size: width and height of the image; height None: not known before `flush`.
+        fitting: the size to which it is mirrored for the network, neither side smaller.
         kind: of the image, 1 or 3 channels.
         floats: the range of float32 pixels.
         identity: what tells this network from others, 16 bytes.
@@ -40,12 +44,21 @@ class RowSession:
         MemoryError: if the buffers cannot be had.
     """
 
-    def __init__(
-        self, plan: NativePlan, size: Size, kind: ImageKind, floats: tuple[float, float], identity: bytes
+    def __init__(  # all that one image and one network are
+        self,
+        plan: NativePlan,
+        size: Size,
+        fitting: Size,
+        kind: ImageKind,
+        floats: tuple[float, float],
+        identity: bytes,
     ) -> None:
-        self._size, self._kind, self._floats = size, kind, floats
+        self._size, self._fitting, self._kind, self._floats = size, fitting, kind, floats
         self._identity = hashlib.sha256(identity + repr((size, kind)).encode()).digest()[:16]
-        request = Request(size[0], size[1] or 0, 0, 0)
+        request = Request(fitting[0], fitting[1] or 0, 0, 0)
+        missing = (fitting[1] or 0) - (size[1] or 0)
+        self._kept = missing + 1 if missing else 0  # last rows that the mirrored ones below the image are made of
+        self._last = np.empty(self._shape(0, size[0]), kind.dtype)
         self._schedule = plan.schedule(request)
         self._native = plan.open(request)
         self._pushed = self._made = 0
@@ -79,7 +92,7 @@ class RowSession:
     @property
     def out_width(self) -> int:
         """Width of the rows that come out."""
-        return self._schedule.out_width
+        return self._schedule.out_width * self._size[0] // self._fitting[0]
 
     def push(self, rows: Rows) -> Rows:
         """Push the image's next rows.
@@ -96,9 +109,10 @@ class RowSession:
         """
         self._check_open()
         self._check(rows)
-        out = self._room(self._native.ready(len(rows)))
-        if len(rows):
-            self._count(len(rows), self._native.push(np.ascontiguousarray(rows), out))
+        out = self._inside(self._advance(rows))
+        self._pushed += len(rows)
+        if self._kept:
+            self._last = np.concatenate([self._last, rows])[-self._kept :]
         return out
 
     def flush(self) -> Rows:
@@ -112,14 +126,16 @@ class RowSession:
         height = self._size[1] or max(1, self._pushed)
         if self._pushed != height:
             raise ShapeError(f"flush: got {self._pushed} rows; accepted: {height}, or more if no height was given")
+        below = self._advance(self._below(height)) if self._kept else None
         out = self._room(self._native.ready(0, flush=True))
-        self._count(0, self._native.flush(out))
+        self._native.flush(out)
         self._ended = True
-        return out
+        return self._inside(out if below is None else np.concatenate([below, out]))
 
     def save(self) -> bytes:
         """Everything between two pushes: `load` of a session opened alike goes on from here."""
-        return STATE.pack(MAGIC, self._identity, self._pushed, self._made, self._ended) + self._native.save()
+        head = STATE.pack(MAGIC, self._identity, self._pushed, self._made, self._ended)
+        return head + self._last.tobytes() + self._native.save()
 
     def load(self, state: bytes) -> None:
         """Go on where another session was.
@@ -137,16 +153,37 @@ class RowSession:
             raise ShapeError(
                 "load: the state is of another session; accepted: one of the same model, size, channels and dtype"
             )
-        self._native.load(state[STATE.size :])
+        last = np.empty(self._shape(min(pushed, self._kept), self._size[0]), self._kind.dtype)
+        begin = STATE.size + last.nbytes
+        self._native.load(state[begin:])
+        self._last = np.frombuffer(state[STATE.size : begin], last.dtype).reshape(last.shape)
         self._pushed, self._made, self._ended = pushed, made, ended
 
-    def _count(self, pushed: int, made: int) -> None:
-        self._pushed += pushed
-        self._made += made
+    def _advance(self, rows: Rows) -> Rows:
+        """Give the network rows, mirrored on the right as far as it needs, and take what is ready."""
+        wide = np.ascontiguousarray(enlarged(rows, (len(rows), self._fitting[0])))
+        out = self._room(self._native.ready(len(wide)))
+        if len(wide):
+            self._native.push(wide, out)
+        return out
+
+    def _below(self, height: int) -> Rows:
+        """The rows below the image that the network needs, mirrored."""
+        mirrored = border_index(np.arange(height, height + self._kept - 1), height, "mirror")
+        return self._last[mirrored - (height - len(self._last))]
+
+    def _inside(self, out: Rows) -> Rows:
+        """What of the network's rows belongs to the image; count it."""
+        if self._fitting != self._size:
+            scale = self._schedule.out_width // self._fitting[0]
+            rows = len(out) if self._size[1] is None else scale * self._size[1] - self._made
+            out = np.ascontiguousarray(out[:rows, : self.out_width])
+        self._made += len(out)
+        return out
 
     def _room(self, count: int) -> Rows:
-        """An empty array for so many output rows."""
-        return np.empty(self._shape(count, self.out_width), self._kind.dtype)
+        """An empty array for so many rows of the network's output."""
+        return np.empty(self._shape(count, self._schedule.out_width), self._kind.dtype)
 
     def _shape(self, count: int, width: int) -> tuple[int, ...]:
         return (count, width) if self._kind.channels == 1 else (count, width, self._kind.channels)
@@ -168,8 +205,14 @@ class RowSession:
             raise ShapeError(f"rows: value range: float32 pixels must be finite and within {low:g}..{high:g}")
 
 
-def open_rows(model: NativeModel, size: Size, kind: ImageKind, floats: tuple[float, float]) -> RowSession:
-    """Open a row session; see `Session.rows`."""
+def open_rows(
+    model: NativeModel,
+    size: Size,
+    kind: ImageKind,
+    floats: tuple[float, float],
+    fit: Callable[[int | None, int], tuple[int | None, int]],
+) -> RowSession:
+    """Open a row session; see `Session.rows`. ``fit`` gives the height and width that the network takes."""
     width, height = size
     for name, side in (("width", width), ("height", 1 if height is None else height)):
         if not 1 <= side <= MAX_SIDE:
@@ -186,4 +229,6 @@ def open_rows(model: NativeModel, size: Size, kind: ImageKind, floats: tuple[flo
     if model.reason is not None:
         raise UnsupportedOpError(f"rows one by one need the native engine: {model.reason}")
     plan, compiled = model.load(kind)
-    return RowSession(plan, size, kind, floats, hashlib.sha256(compiled.data + plan.isa.encode()).digest())
+    fitting_height, fitting_width = fit(height, width)
+    identity = hashlib.sha256(compiled.data + plan.isa.encode()).digest()
+    return RowSession(plan, size, (fitting_width, fitting_height), kind, floats, identity)

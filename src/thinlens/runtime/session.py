@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from thinlens.errors import ShapeError
+from thinlens.errors import PlanError, ShapeError
 from thinlens.model.card import ModelCard
 from thinlens.model.file import Model, read_model
-from thinlens.model.graph import depends_on_height, receptive_rows
+from thinlens.model.graph import ENDLESS, depends_on_height, fitting_size, receptive_rows
+from thinlens.model.ops import Size
 from thinlens.model.plan import Plan
+from thinlens.model.value_range import to_unit_range
 from thinlens.models import find_model
-from thinlens.runtime.bands import NOISY, UNIT, BandRestorer, check_image
+from thinlens.runtime.bands import NOISY, UNIT, BandRestorer, check_image, enlarged
 from thinlens.runtime.compile import ImageKind
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import Request
@@ -64,11 +66,14 @@ class Session:
         self.card: ModelCard = model.card
         self.plan: Plan = model.plan
         self.threads = threads or usable_cpus()
-        self._tensors = model.tensors
-        self._native = NativeModel(model.plan, model.tensors, model.card.scale)
+        self._network = to_unit_range(model)
+        self._native = NativeModel(self._network.plan, self._network.tensors, model.card.scale)
 
     def run(self, image: npt.NDArray[Any], *, progress: Progress | None = None) -> npt.NDArray[Any]:
         """Restore an image.
+
+        One that is smaller than the network can take (15 pixels a side where it has spatial attention), or no multiple
+        of what it needs, is mirrored at the bottom and on the right for it.
 
         Args:
             image: ``H W``, ``H W 2`` (gray, alpha), ``H W 3`` or ``H W 4``; uint8, uint16, or float32 in 0..1.
@@ -79,10 +84,18 @@ class Session:
             ``scale`` times the height and width; kind and dtype as in ``image``.
 
         Raises:
-            ShapeError: on another shape, dtype or value range.
+            ShapeError: on another shape, dtype or value range, or if the network takes no image of about that size.
             ModelError: if the network's weights are so large that its result is not a number.
         """
         check_image(image, self._floats)
+        height, width = image.shape[:2]
+        restored = self._run(enlarged(image, self._fitting(height, width)), progress)
+        if restored.shape[:2] == (height * self.card.scale, width * self.card.scale):
+            return restored
+        return np.ascontiguousarray(restored[: height * self.card.scale, : width * self.card.scale])
+
+    def _run(self, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
+        """Restore an image of a size that the network takes."""
         native = self._native.find(kind_of_image(image))
         if native is None:
             return self._run_reference(image, progress)
@@ -90,6 +103,19 @@ class Session:
         restored = np.empty((height, width, *image.shape[2:]), image.dtype)
         native.run(prepared(image), restored, self.threads, progress)
         return restored
+
+    def _fitting(self, height: int, width: int) -> Size:
+        """The size to which an image is mirrored before it is restored."""
+        try:
+            return fitting_size(self.plan, (height, width))
+        except PlanError as error:
+            raise ShapeError(f"image: the network takes none of {width}x{height}: {error}") from error
+
+    def _fitting_rows(self, height: int | None, width: int) -> tuple[int | None, int]:
+        """The same where the height may not be known."""
+        if height is None:
+            return None, self._fitting(ENDLESS, width)[1]
+        return self._fitting(height, width)
 
     def rows(
         self, width: int, height: int | None = None, *, channels: int = 3, dtype: npt.DTypeLike = "uint8"
@@ -108,7 +134,8 @@ class Session:
             ShapeError: if one of these is not as above, or the network must know the height and it is not given.
             UnsupportedOpError: if the network needs the whole image, or there is no native engine.
         """
-        return open_rows(self._native, (width, height), ImageKind(channels, np.dtype(dtype).name), self._floats)
+        kind = ImageKind(channels, np.dtype(dtype).name)
+        return open_rows(self._native, (width, height), kind, self._floats, self._fitting_rows)
 
     @property
     def _floats(self) -> tuple[float, float]:
@@ -116,7 +143,7 @@ class Session:
         return NOISY if self.card.task == "denoise" else UNIT
 
     def _run_reference(self, image: npt.NDArray[Any], progress: Progress | None) -> npt.NDArray[Any]:
-        bands = BandRestorer(self.plan, self._tensors, self.card.scale, image)
+        bands = BandRestorer(self._network.plan, self._network.tensors, self.card.scale, image)
         restored = np.empty(bands.shape, image.dtype)
         step = self.band_rows(bands.width)
         starts = range(0, bands.out_height, step)
@@ -148,6 +175,7 @@ class Session:
         Raises:
             ShapeError: if the network takes no image of that size.
         """
+        height, width = self._fitting(height, width)
         pixels = height * width * channels * itemsize
         images = pixels * (3 if channels in (2, 4) else 1)  # colour is filled in under transparent pixels, in a copy
         native = self._native.find(ImageKind(channels, DTYPES[itemsize]))

@@ -1,10 +1,12 @@
-"""Take over other people's weights: official edge-SR, ESPCN, FSRCNN and bicubic files become model files.
+"""Take over other people's weights: official files become model files.
 
-A file is read with ``weights_only=True`` and must hold exactly the tensors of one known network, in their shapes.
-Where several networks have those (an eSR-MAX x4 K5 C2 looks like an eSR-TM x2 K5 C4, an FSRCNN is the same at every
-scale), the official file name decides, and ``name`` overrules it.
+Known are edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN and RepRFN. A file is read with
+``weights_only=True`` and must hold exactly the tensors of one known network, in their shapes. Where several networks
+have those (an eSR-MAX x4 K5 C2 looks like an eSR-TM x2 K5 C4, an FSRCNN is the same at every scale), the official file
+name decides, and ``name`` overrules it.
 
-Source: the weight files published with edge-SR (WACV 2022); their networks pad with zeros.
+Source: the weight files published with edge-SR (WACV 2022), IMDN (ACM MM 2019), RFDN (ECCVW 2020) and RepRFN (CVPRW
+2023); their networks pad with zeros.
 """
 
 import io
@@ -20,16 +22,24 @@ from torch import nn
 from thinlens.errors import ModelError, UnknownNameError
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model
+from thinlens.train.compress.fuse import fuse
 from thinlens.train.lower import lower
 from thinlens.train.networks import Configuration, configurations
 from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
+from thinlens.train.networks.imdn import ImdnConfig
+from thinlens.train.networks.rep_rfn import RepRfnConfig
+from thinlens.train.networks.rfdn import RfdnConfig
+from thinlens.train.official_keys import trunk_prefixes
 from thinlens.train.ops import ConvTranspose2d
 
-Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn"]
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn"]
 MAX_FILE_BYTES = 64 << 20
+PARALLEL = "module."  # begins every name in a file that was saved from a network on several GPUs
+BYTES = (0.0, 255.0)
+FAMILIES = "edge-SR, ESPCN, FSRCNN, bicubic, IMDN, RFDN, RepRFN"
 State = Mapping[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
@@ -59,20 +69,21 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
         ModelError: if the file is damaged, too large, or holds no known network; or several, and nothing tells which.
         UnknownNameError: if there is no configuration ``name``, or the file does not hold it.
     """
-    state = _read(path)
+    state = _unwrapped(_read(path))
     shapes: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     known = [c for c in configurations().values() if family in (None, family_of(c)) and kind_of(state) is type(c)]
     fitting = {c.name: c for c in known if official_shapes(c) == shapes}
     configuration = _choose(fitting, path, name)
     network = create(configuration, state)
-    plan, tensors = lower(network)
+    plan, tensors = lower(network, configuration.channels)
     size = (60, 60)
     out = plan.sizes(size)[plan.outputs["image"]]
     card = ModelCard(
         name=configuration.name,
         task="sr",
         scale=configuration.scale,
-        colour="luma",
+        colour="luma" if configuration.channels == 1 else "rgb",
+        value_range=BYTES if isinstance(configuration, RfdnConfig) else (0.0, 1.0),
         params=sum(array.size for array in tensors.values()),
         macs_per_pixel=plan.macs(size) / (out[0] * out[1]),
         licence="that of the imported file",
@@ -81,16 +92,19 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     return Imported(Model({"main": plan}, tensors, card), _notes(configuration))
 
 
-def family_of(configuration: Configuration) -> Family:
-    """The family that a configuration belongs to."""
+def family_of(configuration: Configuration) -> Family | None:
+    """The family that a configuration belongs to; None: there are no files of it."""
     kinds: dict[type, Family] = {
         Bicubic: "bicubic",
         EdgeSR: "edge_sr",
         EdgeSRCNNConfig: "edge_sr",
         EspcnConfig: "espcn",
         FsrcnnConfig: "fsrcnn",
+        ImdnConfig: "imdn",
+        RfdnConfig: "rfdn",
+        RepRfnConfig: "rep_rfn",
     }
-    return kinds[type(configuration)]
+    return kinds.get(type(configuration))
 
 
 def kind_of(state: State) -> type[Configuration] | None:
@@ -101,6 +115,9 @@ def kind_of(state: State) -> type[Configuration] | None:
         "net.weight": Bicubic,
         "net.1.weight": FsrcnnConfig,
         "net.0.weight": EspcnConfig,
+        "IMDB1.c1.weight": ImdnConfig,
+        "B1.c1_d.weight": RfdnConfig,
+        "reprfb1.conv3.weight": RepRfnConfig,
     }
     return next((kind for mark, kind in marks.items() if mark in state), None)
 
@@ -116,6 +133,12 @@ def official_name(configuration: Configuration) -> str:
             return f"ESPCN_s{s}_D{d}_S{w}"
         case FsrcnnConfig(width=d, shrink=w, depth=m, scale=s):
             return f"FSRCNN_s{s}_D{d}_S{w}_M{m}"
+        case ImdnConfig(scale=s):
+            return f"IMDN_x{s}"
+        case RfdnConfig():
+            return "RFDN_AIM"
+        case RepRfnConfig(scale=s):
+            return f"reprfn_ntire_x{s}"
         case _:
             return f"Bicubic_s{configuration.scale}"
 
@@ -129,6 +152,8 @@ def official_keys(configuration: Configuration, names: list[str]) -> dict[str, s
             renamed = {"body.": "net.", "tail.": f"net.{2 * (depth + 3)}."}
         case EspcnConfig():
             renamed = {"body.": "net."}
+        case ImdnConfig() | RfdnConfig() | RepRfnConfig():
+            renamed = trunk_prefixes(configuration)
         case _:
             renamed = {}
     prefix = re.compile("|".join(map(re.escape, renamed)) or "$^")
@@ -141,7 +166,7 @@ def official_shapes(configuration: Configuration) -> Shapes:
         side = 4 * configuration.scale + 3
         return {"net.weight": (1, 1, side, side)}
     with torch.device("meta"):
-        parameters = dict(configuration.create().named_parameters())
+        parameters = dict(fuse(configuration.create()).named_parameters())
     keys = official_keys(configuration, list(parameters))
     return {keys[name]: tuple(parameter.shape) for name, parameter in parameters.items()}
 
@@ -150,7 +175,7 @@ def create(configuration: Configuration, state: State) -> nn.Module:
     """The network with the weights of a published file; it pads with zeros."""
     if isinstance(configuration, Bicubic):
         return PublishedBicubic(configuration.scale, state["net.weight"])
-    network = replace(configuration, pad_mode="zero").create()  # type: ignore[type-var]  # all others are dataclasses
+    network = fuse(replace(configuration, pad_mode="zero").create())  # type: ignore[type-var]  # all are dataclasses
     parameters = dict(network.named_parameters())
     keys = official_keys(configuration, list(parameters))
     with torch.no_grad():
@@ -217,6 +242,13 @@ def _is_weight(key: object, value: object) -> bool:
     return bool(value.isfinite().all())
 
 
+def _unwrapped(state: State) -> State:
+    """Names without what a network on several GPUs puts before them."""
+    if state and all(key.startswith(PARALLEL) for key in state):
+        return {key.removeprefix(PARALLEL): tensor for key, tensor in state.items()}
+    return state
+
+
 def _choose(fitting: dict[str, Configuration], path: Path, name: str | None) -> Configuration:
     """The one configuration that the file holds."""
     if name is not None:
@@ -229,7 +261,7 @@ def _choose(fitting: dict[str, Configuration], path: Path, name: str | None) -> 
     if by_file:
         return by_file[0]
     if len(fitting) != 1:
-        advice = "say which with `--name`" if fitting else "accepted: official edge-SR, ESPCN, FSRCNN, bicubic files"
+        advice = "say which with `--name`" if fitting else f"accepted: official files of {FAMILIES}"
         raise ModelError(f"`{path}`: its tensors fit {_listed(fitting)}; {advice}")
     return next(iter(fitting.values()))
 
@@ -241,4 +273,6 @@ def _listed(fitting: dict[str, Configuration]) -> str:
 def _notes(configuration: Configuration) -> tuple[str, ...]:
     if isinstance(configuration, Bicubic) and configuration.scale == 3:
         return ("the published x3 bicubic is misaligned by half an output pixel; `bicubic_x3` of thinlens is not",)
+    if isinstance(configuration, RfdnConfig):
+        return ("official RFDN weights work on 0..255; the card says so, and whatever runs the model stretches pixels",)
     return ()

@@ -9,6 +9,7 @@ from torch import fx, nn
 from thinlens.errors import UnsupportedOpError
 from thinlens.model.file import Tensors
 from thinlens.model.plan import INPUT, Node, Plan
+from thinlens.train.compress.fuse import fuse
 from thinlens.train.ops import OpModule
 
 
@@ -20,8 +21,8 @@ class _Tracer(fx.Tracer):
 def lower(network: nn.Module, input_channels: int = 1) -> tuple[Plan, Tensors]:
     """Turn a network into ops in order with their tensors.
 
-    The network must be made of op modules (`thinlens.train.ops`); blocks with a train form are fused before. Its
-    forward takes one tensor and returns one, or a dict of outputs whose first key is ``image``.
+    The network must be made of op modules (`thinlens.train.ops`) and of blocks that fuse into them. Its forward takes
+    one tensor and returns one, or a dict of outputs whose first key is ``image``.
 
     Args:
         network: a module; its parameters are copied, and every one must belong to an op.
@@ -34,6 +35,7 @@ def lower(network: nn.Module, input_channels: int = 1) -> tuple[Plan, Tensors]:
         UnsupportedOpError: naming the call that no op stands for.
         PlanError: if the ops do not fit together.
     """
+    network = fuse(network)
     graph = _Tracer().trace(network)
     names = {id(p): name.replace("/", ".") for name, p in network.named_parameters()}  # a shared one has one name
     nodes: list[Node] = []

@@ -11,12 +11,14 @@ from thinlens.errors import OutputError, RecipeError
 from thinlens.model.card import DataSource, ModelCard, Training
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.models import find_model
+from thinlens.train.compress.fuse import train_form
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.images import ImageFolder, find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Progress, Watch, fit, ignore_progress
+from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
-from thinlens.train.narrow import log_mse, narrow
+from thinlens.train.narrow import narrow
 from thinlens.train.networks import Configuration, create_network, find_configuration
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNN, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
@@ -54,8 +56,8 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
     held_out = find_images(root, recipe.data.val)
     _claim(directory, recipe, resume=resume)
     begun = time.monotonic()
-    pairs = _read(folders, configuration.scale, "training images", progress)
-    val = _read(held_out, configuration.scale, "validation images", progress)
+    pairs = _read(folders, configuration, "training images", progress)
+    val = _read(held_out, configuration, "validation images", progress)
     network = train_network(recipe, configuration, pairs, val, Watch("training", directory, progress))
     minutes = None if resume else round((time.monotonic() - begun) / 60, 2)
     model = to_model(network, recipe, tuple(folder.source() for folder in folders), minutes)
@@ -70,6 +72,8 @@ def train_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = create_network(recipe.network)
+        if isinstance(recipe.loop, Plain):
+            network = train_form(network, recipe.loop.branches, recipe.loop.space)
     if isinstance(recipe.loop, SharedPhase) and isinstance(configuration, EdgeSR):
         weight = fit_shared_phase(configuration, train, val, recipe.loop, recipe.seed, watch)
         with torch.no_grad():
@@ -82,9 +86,9 @@ def train_network(
 
 
 def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch) -> None:
-    """Train any luma network end to end on random crops, by the mean squared error if not told otherwise; in place."""
+    """Train any network end to end on random crops of pairs in its colours; in place."""
     crops = CropSampler(train, settings.crop, settings.batch, seed)
-    measure = log_mse if isinstance(settings, Narrowed) and settings.loss == "log_mse" else nn.functional.mse_loss
+    measure = create_loss(settings.loss, settings.fourier)
 
     def loss(module: nn.Module, step: int) -> torch.Tensor:
         device = next(module.parameters()).device
@@ -95,15 +99,16 @@ def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int,
 
 
 def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], minutes: float | None) -> Model:
-    """Lower a trained luma network and write its card; quality is measured elsewhere.
+    """Lower a trained network and write its card; quality is measured elsewhere.
 
     Args:
-        network: trained.
+        network: trained; in its train form, if it has one.
         recipe: by which.
         data: the training images and their terms.
         minutes: that the training took, if known.
     """
-    plan, tensors = lower(network)
+    channels = find_configuration(recipe.network).channels
+    plan, tensors = lower(network, channels)
     size = (64, 64)
     height, width = plan.sizes(size)[plan.outputs["image"]]
     training = Training(
@@ -121,7 +126,7 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
         name=recipe.network,
         task="sr",
         scale=height // size[0],
-        colour="luma",
+        colour="luma" if channels == 1 else "rgb",
         params=sum(tensor.size for tensor in tensors.values()),
         macs_per_pixel=plan.macs(size) / (height * width),
         licence=recipe.licence,
@@ -136,6 +141,9 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
             f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '
             '(`edge_sr_max_*`, `edge_sr_tm_*`, `edge_sr_tr_*`); use "plain"'
         )
+    if isinstance(recipe.loop, Plain):
+        with torch.device("meta"):  # no memory, no random numbers: only to see whether the branches fit
+            train_form(configuration.create(), recipe.loop.branches, recipe.loop.space)
     if isinstance(recipe.loop, Narrowed):
         _check_source(recipe.network, recipe.loop.source, configuration)
 
@@ -156,10 +164,10 @@ def _is_wider(source: EspcnConfig, network: EdgeSRCNNConfig) -> bool:
     return source.scale == network.scale and source.width >= network.width and source.shrink >= network.shrink
 
 
-def _read(folders: list[ImageFolder], scale: int, name: str, progress: Progress) -> list[Pair]:
+def _read(folders: list[ImageFolder], configuration: Configuration, name: str, progress: Progress) -> list[Pair]:
     files = [path for folder in folders for path in folder.files]
     pairs = []
-    for done, pair in enumerate(iter_pairs(files, scale), start=1):
+    for done, pair in enumerate(iter_pairs(files, configuration.scale, configuration.channels), start=1):
         pairs.append(pair)
         progress(name, done, len(files))
     return pairs

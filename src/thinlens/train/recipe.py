@@ -17,12 +17,14 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from thinlens.errors import RecipeError
+from thinlens.train.blocks.rep_conv import Branch, Space
+from thinlens.train.losses import PixelLoss
 
 Count = Annotated[int, Meta(ge=1)]
 Folders = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -89,12 +91,27 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
     Args:
         crop: side of the `lq` crops in pixels, >= 1.
         optimiser: ``soap`` suits networks of more than one layer: it needs a third of Adam's steps or fewer.
+        loss: on pixels: ``l1``, ``l2``, ``charbonnier``, or ``log_mse``, the mean of the logarithms of the crops' mean
+            squared errors, as the mean PSNR of images has it.
+        fourier: weight of the loss on frequencies, 0 to 1; the one on pixels has the rest. RepRFN's is 0.1.
+        branches: through which paths 3x3 convolutions are trained (`thinlens.train.blocks.rep_conv`): those of the
+            network's own blocks of two forms, or of a network without, all. Left out: as the network is made.
+        space: where a step adds paths up: ``weight`` folds the weights and runs one convolution, ``image`` runs every
+            path. The gradients are the same.
     """
 
     batch: Count = 16
     crop: Count = 32
     lr: Annotated[float, Meta(gt=0, le=1)] = 3e-3
     optimiser: Literal["adam", "soap"] = "soap"
+    loss: PixelLoss = "l2"
+    fourier: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    branches: Annotated[tuple[Branch, ...], Meta(min_length=1)] | None = None
+    space: Space = "weight"
+
+
+# Fields that came after models had been trained: where these are their defaults, and kept, they are not in the hash.
+LATER: dict[str, Any] = {"loss": "l2", "fourier": 0.0, "branches": None, "space": "weight"}
 
 
 class Narrowed(Plain, tag_field="kind", tag="narrowed", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,12 +120,11 @@ class Narrowed(Plain, tag_field="kind", tag="narrowed", frozen=True, kw_only=Tru
     Args:
         source: the ESPCN: a shipped model, or the path of a model file.
         chosen_on: crops on which its channels are chosen.
-        loss: ``log_mse`` averages the logarithms of the crops' mean squared errors, as the mean PSNR of images does.
     """
 
     source: str
     chosen_on: Count = 160
-    loss: Literal["mse", "log_mse"] = "log_mse"
+    loss: PixelLoss = "log_mse"
 
 
 LOOPS: dict[str, type[Loop]] = {"shared_phase": SharedPhase, "plain": Plain, "narrowed": Narrowed}
@@ -134,9 +150,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     licence: str = "Apache-2.0"
 
     def canonical(self) -> bytes:
-        """All values as JSON with sorted keys, defaults spelled out, without `data.root`."""
+        """All values as JSON with sorted keys, defaults spelled out (but for those of `LATER`), without `data.root`."""
         neutral = msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, root=""))
-        return msgspec.json.encode(neutral, order="sorted")
+        values = msgspec.to_builtins(neutral)
+        defaults = {field.name: field.default for field in msgspec.structs.fields(self.loop)}
+        values["loop"] = {
+            key: value
+            for key, value in values["loop"].items()
+            if key not in LATER or not value == LATER[key] == defaults[key]
+        }
+        return msgspec.json.encode(values, order="sorted")
 
     def sha256(self) -> str:
         """Hash of the canonical form."""
@@ -231,8 +254,13 @@ def _accepted_values(path: str, table: dict[str, Any]) -> str:
     if path.endswith("kind"):
         return ", ".join(repr(kind) for kind in LOOPS)
     owner = {"data": Data, "loop": Narrowed}.get(path.split(".")[0], Recipe)
-    hint = get_type_hints(owner).get(path.split(".")[-1])
-    return ", ".join(repr(value) for value in getattr(hint, "__args__", ())) or f"not {_value_at(table, path)!r}"
+    hint = get_type_hints(owner).get(path.split(".")[-1].split("[")[0])
+    return ", ".join(repr(value) for value in _literals(hint)) or f"not {_value_at(table, path)!r}"
+
+
+def _literals(hint: Any) -> list[str]:
+    """The texts that an annotation lists, however deep."""
+    return [found for part in get_args(hint) for found in ([part] if isinstance(part, str) else _literals(part))]
 
 
 def _value_at(table: Any, path: str) -> Any:

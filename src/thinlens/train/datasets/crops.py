@@ -26,7 +26,7 @@ class CropSampler:
     """
 
     def __init__(self, pairs: Sequence[Pair], crop: int, batch: int, seed: int) -> None:
-        self._pairs = [pair for pair in pairs if min(pair.lq.shape) >= crop]
+        self._pairs = [pair for pair in pairs if min(pair.lq.shape[-2:]) >= crop]
         if not self._pairs:
             raise RecipeError(f"loop.crop: got {crop}; no `lq` image is that large; accepted: at most its smaller side")
         self._crop, self._batch, self._seed = crop, batch, seed
@@ -37,7 +37,7 @@ class CropSampler:
         """Draw a batch: images by their size, places and symmetries evenly.
 
         Returns:
-            ``lq``: ``(N, 1, crop, crop)`` and ``hq``: ``(N, 1, s * crop, s * crop)``, float32 in 0..1.
+            ``lq``: ``(N, C, crop, crop)`` and ``hq``: ``(N, C, s * crop, s * crop)``, float32 in 0..1; C is 1 or 3.
         """
         rng = np.random.default_rng([self._seed, step])
         chosen = rng.choice(len(self._pairs), self._batch, p=self._share)
@@ -45,13 +45,13 @@ class CropSampler:
         return _to_batch([pair.lq for pair in crops]), _to_batch([pair.hq for pair in crops])
 
     def _draw(self, pair: Pair, rng: np.random.Generator) -> Pair:
-        scale, crop = pair.hq.shape[0] // pair.lq.shape[0], self._crop
-        y, x = (int(rng.integers(0, size - crop + 1)) for size in pair.lq.shape)
+        scale, crop = pair.hq.shape[-1] // pair.lq.shape[-1], self._crop
+        y, x = (int(rng.integers(0, size - crop + 1)) for size in pair.lq.shape[-2:])
         symmetry = int(rng.integers(len(SYMMETRIES)))
-        hq = pair.hq[scale * y : scale * (y + crop), scale * x : scale * (x + crop)]
-        return Pair(turn(pair.lq[y : y + crop, x : x + crop], symmetry), turn(hq, symmetry))
+        hq = pair.hq[..., scale * y : scale * (y + crop), scale * x : scale * (x + crop)]
+        return Pair(turn(pair.lq[..., y : y + crop, x : x + crop], symmetry), turn(hq, symmetry))
 
 
 def _to_batch(planes: list[Plane]) -> FloatBatch:
-    """N planes ``H W`` uint8 -> ``N 1 H W`` float32 in 0..1."""
-    return np.stack(planes)[:, None].astype(np.float32) / np.float32(255)
+    """N times ``H W`` or ``3 H W`` uint8 -> ``N C H W`` float32 in 0..1."""
+    return np.stack([np.atleast_3d(p.T).T for p in planes]).astype(np.float32) / np.float32(255)

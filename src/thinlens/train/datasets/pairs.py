@@ -1,4 +1,4 @@
-"""Pairs for super-resolution of luma: a clean image and what the bicubic camera leaves of it."""
+"""Pairs for super-resolution: a clean image and what the bicubic camera leaves of it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,26 +15,27 @@ Plane = npt.NDArray[np.uint8]
 
 
 class Pair(NamedTuple):
-    """Full-range luma of one image at two sizes.
+    """One image at two sizes: full-range luma, or RGB.
 
     Args:
-        lq: ``H W`` uint8.
-        hq: ``sH sW`` uint8.
+        lq: ``H W`` or ``3 H W`` uint8.
+        hq: ``sH sW`` or ``3 sH sW`` uint8.
     """
 
     lq: Plane
     hq: Plane
 
 
-def create_pair(image: npt.NDArray[np.uint8], scale: int) -> Pair:
-    """Degrade a clean image: antialiased bicubic on its own channels, rounded to 8 bits, then luma of both.
+def create_pair(image: npt.NDArray[np.uint8], scale: int, channels: int = 1) -> Pair:
+    """Degrade a clean image: antialiased bicubic on its own channels, rounded to 8 bits, then luma or RGB of both.
 
     Args:
         image: ``H W`` or ``H W 3`` uint8; cropped at the right and the bottom to a multiple of ``scale``.
         scale: 2 or more.
+        channels: 1 for luma, 3 for RGB (of a gray image three times the same).
 
     Returns:
-        Luma as Pillow's mode ``L`` makes it: the networks' input and target by protocol P1.
+        RGB, or luma as Pillow's mode ``L`` makes it: the networks' input and target by protocol P1.
 
     Raises:
         ShapeError: if the image is smaller than ``scale`` pixels a side.
@@ -42,14 +43,19 @@ def create_pair(image: npt.NDArray[np.uint8], scale: int) -> Pair:
     height, width = image.shape[0] // scale, image.shape[1] // scale
     clean = image[: height * scale, : width * scale]
     small = resize_uint8(clean, height, width)
-    return Pair(_luma(small), _luma(clean))
+    planes = _luma if channels == 1 else _rgb
+    return Pair(planes(small), planes(clean))
+
+
+def _rgb(image: npt.NDArray[np.uint8]) -> Plane:
+    return np.ascontiguousarray(np.broadcast_to(np.atleast_3d(image), (*image.shape[:2], 3)).transpose(2, 0, 1))
 
 
 def _luma(image: npt.NDArray[np.uint8]) -> Plane:
     return np.ascontiguousarray(image) if image.ndim == 2 else gray_uint8(image)
 
 
-def iter_pairs(files: Iterable[Path], scale: int) -> Iterator[Pair]:
-    """Read images one by one and degrade each; errors as in `read_clean` and `create_pair`."""
+def iter_pairs(files: Iterable[Path], scale: int, channels: int = 1) -> Iterator[Pair]:
+    """Read images one by one and degrade each; arguments and errors as in `read_clean` and `create_pair`."""
     for path in files:
-        yield create_pair(read_clean(path), scale)
+        yield create_pair(read_clean(path), scale, channels)

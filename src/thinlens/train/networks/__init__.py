@@ -4,8 +4,10 @@ A new network: one file here that holds its configuration (a frozen dataclass wi
 ``create()``) and its module, and one line in `configurations`.
 """
 
+import re
+from dataclasses import fields, replace
 from itertools import product
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -14,6 +16,11 @@ from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
+from thinlens.train.networks.idn import IdnConfig
+from thinlens.train.networks.imdn import ImdnConfig
+from thinlens.train.networks.rep_rfn import RepRfnConfig
+from thinlens.train.networks.rfdn import RfdnConfig
+from thinlens.train.networks.rfn import RfnConfig
 
 
 class Configuration(Protocol):
@@ -27,14 +34,18 @@ class Configuration(Protocol):
     def scale(self) -> int:
         """Output size over input size."""
 
+    @property
+    def channels(self) -> int:
+        """Of the images it takes and gives: 1 (luma) or 3 (RGB)."""
+
     def create(self) -> nn.Module:
         """A freshly initialised network."""
 
 
 def configurations() -> dict[str, Configuration]:
-    """All configurations by name: at each scale the 395 of the published edge-SR pool.
+    """All configurations by name: at each scale the 395 of the published edge-SR pool, and RepRFN with its line.
 
-    Source: edge-SR (WACV 2022), section 4 and its published measurements.
+    Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
     known: list[Configuration] = []
     for s in (2, 3, 4):
@@ -44,19 +55,29 @@ def configurations() -> dict[str, Configuration]:
         known += [EspcnConfig(d, w, s) for d, w in product((0, 1, 2, 3, 5, 6, 7, 9, 10, 11), range(3, 28, 6))]
         known += [EspcnConfig(d, w, s) for d, w in product((4, 8, 12, 16, 22, 28, 34, 40, 52, 64), (6, 12, 18, 24, 32))]
         known += [FsrcnnConfig(d, w, m, s) for d, w, m in product((6, 19, 32, 44, 56), (1, 3, 6, 9, 12), (1, 4))]
+        known += [IdnConfig(s), ImdnConfig(s), RepRfnConfig(s)]
+        known += [RfdnConfig(s), RfdnConfig(s, width=48), RfdnConfig(s, esa="reduced")]
+        known += [RfnConfig(s, block=block) for block in ("plain", "rfb1", "rfb2", "rfb3")]
+        known += [RfnConfig(s, block=block, skip="each") for block in ("rfb1", "rfb3")]
+        known += [RfnConfig(s, mix=False), RfnConfig(s, esa="reduced"), RfnConfig(s, mix=False, esa="reduced")]
     return {configuration.name: configuration for configuration in known}
 
 
 def find_configuration(name: str) -> Configuration:
-    """The configuration of a name.
+    """The configuration of a name; RFN, RepRFN, RFDN and IMDN also in any width, such as ``rep_rfn_w16_x4``.
 
     Raises:
         UnknownNameError: listing near matches.
     """
-    known = configurations()
+    known: dict[str, Any] = configurations()
+    asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})_(x\d)", name, re.ASCII)
+    if name not in known and asked is not None and f"{asked[1]}_{asked[3]}" in known:
+        published = known[f"{asked[1]}_{asked[3]}"]
+        if published.channels == 3 and "width" in (field.name for field in fields(published)):
+            known[name] = replace(published, width=int(asked[2]))
     if name not in known:
         raise UnknownNameError.of("network", name, known, "`thinlens networks` lists all")
-    return known[name]
+    return known[name]  # type: ignore[no-any-return]
 
 
 def create_network(name: str) -> nn.Module:

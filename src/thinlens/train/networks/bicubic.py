@@ -5,6 +5,7 @@ the pixel it belongs to. Source: Keys, Cubic convolution interpolation for digit
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ class Bicubic:
     """Configuration: an integer scale of 2 or more."""
 
     scale: int
+    channels: ClassVar[int] = 1
 
     @property
     def name(self) -> str:

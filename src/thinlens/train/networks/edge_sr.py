@@ -16,7 +16,7 @@ Source: Navarrete Michelini, Lu, Jiang, edge-SR: Super-Resolution For The Masses
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -44,6 +44,7 @@ class EdgeSR:
     candidates: int
     scale: int
     pad_mode: Literal["edge", "zero"] = "edge"
+    channels: ClassVar[int] = 1
 
     @property
     def name(self) -> str:
@@ -134,6 +135,7 @@ class EdgeSRCNNConfig:
     shrink: int
     scale: int
     pad_mode: Literal["edge", "zero"] = "edge"
+    channels: ClassVar[int] = 1
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ and activations as in Navarrete Michelini, Lu, Jiang, edge-SR, WACV 2022, sectio
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ class EspcnConfig:
     shrink: int
     scale: int
     pad_mode: Literal["edge", "zero"] = "edge"
+    channels: ClassVar[int] = 1
 
     @property
     def name(self) -> str:

@@ -5,12 +5,13 @@ one shared slope a PReLU, as in the edge-SR pool.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from thinlens.train.ops import Conv2d, ConvTranspose2d, PRelu
+from thinlens.train.blocks.conv import same_conv
+from thinlens.train.ops import ConvTranspose2d, PRelu
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class FsrcnnConfig:
     depth: int
     scale: int
     pad_mode: Literal["edge", "zero"] = "edge"
+    channels: ClassVar[int] = 1
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Fsrcnn(nn.Module):
         self.scale = config.scale
         d, s = config.width, config.shrink
         sizes = [(1, d, 5), (d, s, 1), *[(s, s, 3)] * config.depth, (s, d, 1)]
-        layers = [layer for size in sizes for layer in (_conv(*size, config.pad_mode), PRelu())]
+        layers = [layer for size in sizes for layer in (same_conv(*size, config.pad_mode), PRelu())]
         self.body = nn.Sequential(*layers)
         side = (8 - config.scale) // 2 + 1
         self.tail = ConvTranspose2d(
@@ -66,9 +68,3 @@ class Fsrcnn(nn.Module):
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
         """``N 1 H W`` -> ``N 1 sH sW``."""
         return self.tail(self.body(lq))  # type: ignore[no-any-return]
-
-
-def _conv(channels: int, out: int, kernel: int, pad_mode: Literal["edge", "zero"]) -> Conv2d:
-    side = kernel // 2
-    size = {"kernel": (kernel, kernel), "padding": (side, side)}
-    return Conv2d(in_channels=channels, out_channels=out, pad_mode=pad_mode, bias=True, **size)

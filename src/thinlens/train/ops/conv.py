@@ -15,13 +15,16 @@ class Conv2d(OpModule):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N C' H' W'``."""
-        op: ops.Conv2d = self.op
-        weight, bias = self.weight, getattr(self, "bias", None)
-        padding: tuple[int, int] = op.padding
-        if op.pad_mode != "zero":
-            x = padded(x, (padding[0], padding[0], padding[1], padding[1]), op.pad_mode)
-            padding = (0, 0)
-        return F.conv2d(x, weight, bias, op.stride, padding, 1, op.groups)
+        return convolve(self.op, x, self.weight, getattr(self, "bias", None))
+
+
+def convolve(op: ops.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """What a record says, with any tensors: ``N C H W`` -> ``N C' H' W'``."""
+    padding: tuple[int, int] = op.padding
+    if op.pad_mode != "zero":
+        x = padded(x, (padding[0], padding[0], padding[1], padding[1]), op.pad_mode)
+        padding = (0, 0)
+    return F.conv2d(x, weight, bias, op.stride, padding, 1, op.groups)
 
 
 class ConvTranspose2d(OpModule):

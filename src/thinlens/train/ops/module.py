@@ -1,6 +1,6 @@
 """What all torch bodies share: a record, and its tensors as parameters."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ class OpModule(nn.Module):
         self.reset_parameters()
 
     @classmethod
-    def of(cls, op: Op) -> "OpModule":
+    def of(cls, op: Op) -> Self:
         """The module of a record."""
         return cls(**{name: getattr(op, name) for name in op.__struct_fields__})
 

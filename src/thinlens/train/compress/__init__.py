@@ -1,0 +1,1 @@
+"""What happens to networks and models after, or beside, their training."""
