@@ -6,6 +6,7 @@
     ├── ShapeError(ValueError)         an array's shape, dtype or value range is not as documented
     ├── ModelError(ValueError)         a model file is damaged, oversized, newer, or does not match its own plan
     ├── PlanError(ValueError)          ops that do not fit together: unknown input, wrong channels, missing tensor
+    ├── CompressionError(ValueError)   a model cannot be compressed as asked, or would lose more than is accepted
     ├── RecipeError(ValueError)        a bad key, type or range in a recipe or in ``--set``
     ├── RecordError(ValueError)        a record of measurements is damaged, newer, or cannot be measured again
     ├── UnknownNameError(ValueError)   no model, network or scale of that name; near matches are listed
@@ -42,6 +43,10 @@ class ModelError(ThinlensError, ValueError):
 
 class PlanError(ThinlensError, ValueError):
     """The ops of a plan do not fit together."""
+
+
+class CompressionError(ThinlensError, ValueError):
+    """A model cannot be compressed as asked, or would lose more than is accepted."""
 
 
 class RecipeError(ThinlensError, ValueError):

@@ -194,6 +194,65 @@ def check_against_reference(plan, sizes):
         assert np.abs(restored[0] - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize("pad_mode", ["zero", "edge"])
+def test_convolutions_on_bytes_have_the_form_that_runtimes_know(pad_mode):
+    """QuantizeLinear and DequantizeLinear by the true steps before it, int8 weights, and its bias inside."""
+    plan = plans.plan_of(
+        ("head", plans.conv((1, 4), bias=True), "input"),
+        ("byte", ops.Quantize(scale=0.02, zero=100), "head"),
+        ("sum", plans.conv((4, 6), pad_mode=pad_mode), "byte"),
+        ("value", ops.Affine(channels=6), "sum"),
+        ("relu", ops.Relu(), "value"),
+        ("max", ops.ChannelMax(), "relu"),
+    )
+    model = plan_model(plan)
+    step = model.tensors["value.weight"]
+    step[:] = np.abs(step)
+    graph = onnx.load_from_string(to_onnx(model)).graph
+    nodes = {output: node for node in graph.node for output in node.output}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    conv = nodes["value"]
+    assert conv.op_type == "Conv"
+    read, weight = (nodes[name] for name in conv.input[:2])
+    assert (read.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
+    assert nodes[read.input[0]].op_type == "QuantizeLinear"
+    assert constants[read.input[1]] == np.float32(0.02)
+    assert constants[weight.input[0]].dtype == np.int8
+    np.testing.assert_allclose(constants[weight.input[1]] * np.float32(0.02), step, rtol=1e-6)
+    assert np.array_equal(constants[conv.input[2]], model.tensors["value.bias"])
+    assert not {"byte", "sum"} & nodes.keys()  # said by the convolution
+    session = session_of(to_onnx(model))
+    for height, width in ODD_SIZES:
+        lq = np.random.default_rng(height).random((1, height, width), np.float32)
+        (found,) = session.run(["image"], {"input": lq[None]})
+        expected = run_rows(plan, model.tensors, (0, lq), (height, width), (0, height))
+        level = 127 * step.max()  # what one level of the input that is rounded the other way can change
+        assert np.abs(found[0] - expected).max() <= level
+        assert np.mean(np.abs(found[0] - expected) < 1e-4) > 0.95
+
+
+def test_bytes_that_others_read_too_or_of_no_step_are_kept():
+    plan = plans.plan_of(
+        ("byte", ops.Quantize(scale=0.02), "input"),
+        ("sum", plans.conv((1, 3)), "byte"),
+        ("value", ops.Affine(channels=3), "sum"),
+        ("both", ops.Add(a=0.01), "byte value"),
+        ("max", ops.ChannelMax(), "both"),
+    )
+    model = plan_model(plan)
+    model.tensors["value.weight"][:] = np.abs(model.tensors["value.weight"])
+    for sign in (1, -1):  # a negative step cannot be said
+        model.tensors["value.weight"][0] *= sign
+        data = to_onnx(model)
+        made = {output for node in onnx.load_from_string(data).graph.node for output in node.output}
+        assert "byte" in made
+        assert ("sum" in made) == (sign < 0)
+        lq = np.random.default_rng(0).random((1, 9, 8), np.float32)
+        (found,) = session_of(data).run(["image"], {"input": lq[None]})
+        expected = run_rows(plan, model.tensors, (0, lq), (9, 8), (0, 9))
+        assert np.abs(found[0] - expected).max() < 1e-4
+
+
 def plan_model(plan):
     card = template_matching_model().card
     return Model({"main": plan}, plans.tensors_of(plan), card)

@@ -71,6 +71,14 @@ def test_weights_in_low_precision_are_stored_so_if_nothing_is_lost(model, roundi
     assert np.array_equal(from_bytes(data).tensors["sum.weight"], tensors["sum.weight"])
 
 
+@pytest.mark.parametrize(("number", "dtype"), [(0.5, "F16"), (0.1, "F32"), (1e-20, "F32"), (1e6, "F32")])
+def test_two_bytes_a_number_wherever_nothing_is_lost(model, number, dtype):
+    tensors = {"filter.weight": np.full_like(model.tensors["filter.weight"], number)}
+    data = to_bytes(Model(model.plans, tensors, model.card))
+    assert parts(data)[0]["filter.weight"]["dtype"] == dtype
+    assert np.array_equal(from_bytes(data).tensors["filter.weight"], tensors["filter.weight"])
+
+
 def test_nothing_is_overwritten_unless_told(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"precious")

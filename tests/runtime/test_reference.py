@@ -11,7 +11,7 @@ from thinlens.model import ops
 from thinlens.model.graph import iter_pieces
 from thinlens.model.plan import Extent
 from thinlens.runtime import reference
-from thinlens.runtime.reference.rows import input_rows, run_rows
+from thinlens.runtime.reference.rows import input_rows, iter_values, run_rows
 
 PLANS = {  # name -> plan
     "attention": plans.attention_plan(),
@@ -182,3 +182,13 @@ def test_statistics_of_a_channel():
     image = np.array([[[1.0, 2.0], [3.0, 4.0]]], np.float32)
     assert run_one(ops.GlobalMean(), image).tolist() == [[[2.5]]]
     assert run_one(ops.GlobalStd(), image)[0, 0, 0] == np.float32(1.25**0.5)
+
+
+def test_all_values_of_a_whole_image_come_in_order():
+    plan = plans.bands_plan()
+    tensors, image = plans.tensors_of(plan), np.random.default_rng(0).random((1, 9, 7), np.float32)
+    values = dict(iter_values(plan, tensors, image))
+    assert list(values) == ["input", *(node.name for node in plan.nodes)]
+    assert {name: value.shape[1:] for name, value in values.items()} == plan.sizes((9, 7))
+    restored = run_rows(plan, tensors, (0, image), (9, 7), (0, 18))
+    assert np.array_equal(values[plan.outputs["image"]], restored)

@@ -152,7 +152,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _evaluate_image(run: Run, path: Path, pairs: Pairs) -> ImageQuality:
-    clean = _read_hq(path)
+    clean = read_hq(path)
     _check_size(path, clean, pairs)
     hq, lq = pairs.make(clean)
     restored = from_float32(run(to_float32(lq)), np.uint8)
@@ -180,7 +180,7 @@ def _check_size(path: Path, clean: ByteImage, pairs: Pairs) -> None:
         )
 
 
-def _read_hq(path: Path) -> ByteImage:
+def read_hq(path: Path) -> ByteImage:
     """Read a clean image; alpha is dropped where it hides nothing."""
     pixels = read_image(path, max_pixels=MAX_PIXELS).pixels
     if pixels.dtype != np.uint8:

@@ -1,18 +1,17 @@
 """`thinlens evaluate`: measured quality of a model on a folder of clean images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from thinlens.cli.options import Json, Model, Threads
+from thinlens.cli.options import Json, Model, Quality, Scale, Seed, Sigma, Threads, degradation_of
 from thinlens.cli.output import print_json, print_line, print_table
 from thinlens.cli.progress import Meter
-from thinlens.cli.verb import UsageError
 
 if TYPE_CHECKING:
-    from thinlens.bench.quality import Quality, Run
-    from thinlens.model.card import ModelCard
+    from thinlens.bench.quality import Quality as Figures
+    from thinlens.bench.quality import Run
 
 
 def evaluate(
@@ -20,16 +19,10 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(metavar="DIR", readable=False, help="Folder of clean images, 8 bits, gray or RGB.")
     ],
-    scale: Annotated[
-        int | None, typer.Option(metavar="N", help="Upscalers: shrink by; default: the model's own.")
-    ] = None,
-    sigma: Annotated[
-        float | None, typer.Option(min=0, max=255, metavar="0..255", help="Denoisers: white noise to add.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the noise.")] = 0,
-    quality: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="1..100", help="Deblockers: JPEG quality to encode with.")
-    ] = None,
+    scale: Scale = None,
+    sigma: Sigma = None,
+    seed: Seed = 0,
+    quality: Quality = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +39,7 @@ def evaluate(
     paths, colour = bench.list_images(data), card.colour == "rgb"
     with Meter() as meter:
 
-        def measure(name: str, run: "Run") -> "Quality":
+        def measure(name: str, run: "Run") -> "Figures":
             return bench.evaluate(
                 run,
                 paths,
@@ -65,32 +58,14 @@ def evaluate(
     _print(found, beside, "bicubic" if card.task == "sr" else "degraded")
 
 
-def degradation_of(card: "ModelCard", scale: int | None, sigma: float | None, quality: int | None) -> dict[str, Any]:
-    """The one degradation that a model of this task undoes, as a keyword of the benchmark.
-
-    Raises:
-        UsageError: if another one is asked for, or none where the model does not settle it.
-    """
-    given = {"scale": scale, "sigma": sigma, "quality": quality}
-    name = {"sr": "scale", "denoise": "sigma", "deblock": "quality"}[card.task]
-    for other, value in given.items():
-        if other != name and value is not None:
-            raise UsageError(f"`--{other} {value:g}`: model `{card.name}` does {card.task}; leave it out")
-    if card.task != "sr" and given[name] is None:
-        raise UsageError(f"model `{card.name}` does {card.task}; say with `--{name}` how to degrade the images")
-    if scale not in (None, card.scale):
-        raise UsageError(f"`--scale {scale}`: model `{card.name}` has scale {card.scale}; leave it out")
-    return {name: card.scale if card.task == "sr" else given[name]}
-
-
-def _record(found: "Quality") -> dict[str, object]:
+def _record(found: "Figures") -> dict[str, object]:
     import msgspec
 
     record: dict[str, object] = msgspec.to_builtins(found)
     return record
 
 
-def _print(found: "Quality", beside: "Quality", name: str) -> None:
+def _print(found: "Figures", beside: "Figures", name: str) -> None:
     rows = [
         _row(own.name, own.psnr_y_db, other.psnr_y_db, own.ssim_y, other.ssim_y, own.psnr_rgb_db)
         for own, other in zip(found.images, beside.images, strict=True)

@@ -5,18 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from thinlens.cli.options import Json, Overwrite
+from thinlens.cli.options import Json, ModelOutput, Overwrite, check_model_output
 from thinlens.cli.output import print_json, print_line
-from thinlens.cli.verb import UsageError, needing_extra, print_error
+from thinlens.cli.verb import needing_extra, print_error
 
 Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn"]
 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="An official weight file.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT.safetensors", readable=False, help="The model file to write.")
-    ],
+    output: ModelOutput,
     family: Annotated[Family | None, typer.Option(help="Consider only networks of this family.")] = None,
     name: Annotated[
         str | None,
@@ -30,10 +28,8 @@ def import_(
     Known: edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN and RepRFN.
     """
     from thinlens.model.file import write_model
-    from thinlens.models import SUFFIX
 
-    if output.suffix != SUFFIX:
-        raise UsageError(f"`{output}`: a model file ends in `{SUFFIX}`; give it that ending")
+    check_model_output(output)
     with needing_extra("`thinlens import`", "train"):
         from thinlens.train.importer import import_weights
     imported = import_weights(file, family=family, name=name)

@@ -12,7 +12,7 @@ from thinlens.errors import ShapeError, UnsupportedOpError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thinlens.model.card import ModelCard
+    from thinlens.model.card import Compression, ModelCard
     from thinlens.model.plan import Plan
     from thinlens.runtime.session import Session
 
@@ -110,6 +110,12 @@ def _print_plan(plan: "Plan") -> None:
     print_line(", ".join(f"{output}: {value}" for output, value in plan.outputs.items()))
 
 
+def _step_text(step: "Compression") -> str:
+    loss = f"{step.loss_db:.3f} dB lost on {step.count} images of {step.data}"
+    sizes = f"{to_bytes_text(step.bytes_before)} -> {to_bytes_text(step.bytes_after)}"
+    return f"{step.method}: {step.convolutions} convolutions, {loss}, tensors {sizes}"
+
+
 def _print_card(card: "ModelCard", path: "Path") -> None:
     from thinlens.model.value_range import UNIT
 
@@ -126,6 +132,7 @@ def _print_card(card: "ModelCard", path: "Path") -> None:
             ("licence", card.licence),
             ("training", f"{training.schedule} schedule, {training.steps} steps, recipe {training.recipe}"),
             ("data", data or None),
+            *(("compressed", _step_text(step)) for step in card.history),
         )
     )
     columns = ("measured on", ">images", ">PSNR Y", ">SSIM Y", "protocol")

@@ -1,14 +1,29 @@
 """Options that mean the same in every verb."""
 
 import re
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from thinlens.cli.verb import UsageError
+
+if TYPE_CHECKING:
+    from thinlens.model.card import ModelCard
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a path ending in .safetensors.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+ModelOutput = Annotated[
+    Path, typer.Option("-o", "--output", metavar="OUT.safetensors", readable=False, help="The model file to write.")
+]
+Scale = Annotated[int | None, typer.Option(metavar="N", help="Upscalers: shrink by; default: the model's own.")]
+Sigma = Annotated[float | None, typer.Option(min=0, max=255, metavar="0..255", help="Denoisers: white noise to add.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the noise.")]
+Quality = Annotated[
+    int | None, typer.Option(min=1, max=100, metavar="1..100", help="Deblockers: JPEG quality to encode with.")
+]
 Threads = Annotated[
     int | None,
     typer.Option("-j", "--threads", min=1, metavar="N", help="How many to use; default: all that the process may."),
@@ -40,3 +55,29 @@ def parse_size(text: str) -> tuple[int, int]:
     if found is None or not int(found[1]) or not int(found[2]):
         raise typer.BadParameter(f"`--size`: got '{text}'; accepted: width x height in pixels, such as 1280x720")
     return int(found[2]), int(found[1])
+
+
+def check_model_output(path: Path) -> None:
+    """Raise UsageError unless a path ends as a model file does."""
+    from thinlens.models import SUFFIX
+
+    if path.suffix != SUFFIX:
+        raise UsageError(f"`{path}`: a model file ends in `{SUFFIX}`; give it that ending")
+
+
+def degradation_of(card: "ModelCard", scale: int | None, sigma: float | None, quality: int | None) -> dict[str, Any]:
+    """The one degradation that a model of this task undoes, as a keyword of the benchmark.
+
+    Raises:
+        UsageError: if another one is asked for, or none where the model does not settle it.
+    """
+    given = {"scale": scale, "sigma": sigma, "quality": quality}
+    name = {"sr": "scale", "denoise": "sigma", "deblock": "quality"}[card.task]
+    for other, value in given.items():
+        if other != name and value is not None:
+            raise UsageError(f"`--{other} {value:g}`: model `{card.name}` does {card.task}; leave it out")
+    if card.task != "sr" and given[name] is None:
+        raise UsageError(f"model `{card.name}` does {card.task}; say with `--{name}` how to degrade the images")
+    if scale not in (None, card.scale):
+        raise UsageError(f"`--scale {scale}`: model `{card.name}` has scale {card.scale}; leave it out")
+    return {name: card.scale if card.task == "sr" else given[name]}

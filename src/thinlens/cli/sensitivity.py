@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinlens.cli.evaluate import degradation_of
-from thinlens.cli.options import Json, Model, Overwrite
+from thinlens.cli.options import Json, Model, Overwrite, Quality, Sigma, degradation_of
 from thinlens.cli.output import print_json, print_line, print_table
 from thinlens.cli.progress import Meter
 from thinlens.cli.verb import UsageError, needing_extra
@@ -36,12 +35,8 @@ def sensitivity(
             metavar="DIR", readable=False, help="Folder of clean images; default: random discs, like dead leaves."
         ),
     ] = None,
-    sigma: Annotated[
-        float | None, typer.Option(min=0, max=255, metavar="0..255", help="Denoisers: white noise to add.")
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="1..100", help="Deblockers: JPEG quality to encode with.")
-    ] = None,
+    sigma: Sigma = None,
+    quality: Quality = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

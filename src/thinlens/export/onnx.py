@@ -35,6 +35,8 @@ def to_onnx(model: Model) -> bytes:
     plan = _without_clashes(model.plan)
     graph = Graph(plan, model.tensors)
     for node in plan.nodes:
+        if node.name in graph.inside:
+            continue
         RULES[type(node.op)](graph, node, node.op)
     for output, value in plan.outputs.items():
         graph.add("Identity", [value], output)

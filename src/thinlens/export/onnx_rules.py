@@ -50,7 +50,9 @@ CHANNELS, HEIGHT, WIDTH = 1, 2, 3  # axes
 
 
 def _conv2d(graph: Graph, node: Node, op: Conv2d) -> None:
-    value, padding = node.inputs[0], op.padding
+    """On bytes in the form that runtimes know: what is padded is rounded last, so that nothing stands between."""
+    byte = graph.byte_convs.get(node.name)
+    value, padding = node.inputs[0] if byte is None else byte.source, op.padding
     if op.pad_mode != "zero" and any(padding):
         sides = padding[0], padding[0], padding[1], padding[1]
         value, padding = graph.padded(value, node, sides, op.pad_mode), (0, 0)
@@ -60,7 +62,11 @@ def _conv2d(graph: Graph, node: Node, op: Conv2d) -> None:
         "pads": [*padding, *padding],
         "group": op.groups,
     }
-    graph.add("Conv", [value, *graph.weights(node)], node.name, **attributes)
+    if byte is None:
+        graph.add("Conv", [value, *graph.weights(node)], node.name, **attributes)
+    else:
+        value = graph.rounded(value, f"{node.name}:rounded", byte.levels, byte.levels.scale)
+        graph.add("Conv", [value, *graph.byte_weights(node, byte)], byte.affine.name, **attributes)
 
 
 def _conv_transpose2d(graph: Graph, node: Node, op: ConvTranspose2d) -> None:
@@ -96,9 +102,7 @@ def _leaky_relu(graph: Graph, node: Node, op: LeakyRelu) -> None:
 
 
 def _quantize(graph: Graph, node: Node, op: Quantize) -> None:
-    zero = graph.constant(f"{node.name}:zero", np.array(op.zero, np.uint8))
-    levels = graph.add("QuantizeLinear", [node.inputs[0], graph.number(op.scale), zero], f"{node.name}:levels")
-    graph.add("DequantizeLinear", [levels, graph.number(1.0), zero], node.name)
+    graph.rounded(node.inputs[0], node.name, op, 1.0)
 
 
 def _bfloat16(graph: Graph, node: Node, op: Bfloat16) -> None:

@@ -44,6 +44,29 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     psnr_rgb_db: float | None = None
 
 
+class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of compression: what it did, what it saved, and what it cost in quality.
+
+    ``convolutions`` of the main plan were changed; bytes are those of all tensors as stored; PSNR is the mean on Y of
+    ``count`` images that the step did not calibrate on, unless there was but one image.
+    """
+
+    method: str
+    convolutions: int
+    bytes_before: int
+    bytes_after: int
+    data: str
+    count: int
+    psnr_y_db_before: float
+    psnr_y_db_after: float
+    protocol: str
+
+    @property
+    def loss_db(self) -> float:
+        """PSNR before less PSNR after."""
+        return self.psnr_y_db_before - self.psnr_y_db_after
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model promises.
 
@@ -57,6 +80,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         licence: SPDX identifier of the weights' licence.
         training: how the weights came about.
         quality: what was measured.
+        history: the steps of compression behind the training, in order.
         luma: which luma the network was trained on.
         value_range: low and high of the pixels that the network takes and gives; whoever runs it stretches 0..1 to
             that, see `thinlens.model.value_range`.
@@ -71,5 +95,6 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     licence: str
     training: Training
     quality: tuple[Measurement, ...] = ()
+    history: tuple[Compression, ...] = ()
     luma: str = "full-range BT.601"
     value_range: tuple[float, float] = (0.0, 1.0)

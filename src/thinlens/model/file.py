@@ -20,7 +20,7 @@ import safetensors.numpy
 from thinlens.atomic import write_bytes
 from thinlens.errors import ModelError, PlanError
 from thinlens.model.card import ModelCard
-from thinlens.model.ops import Bfloat16, Conv2d, Op, Quantize
+from thinlens.model.ops import Conv2d, Quantize
 from thinlens.model.plan import Plan
 
 VERSION = 1
@@ -28,7 +28,6 @@ MAX_FILE_BYTES = 256 << 20
 MAX_HEADER_BYTES = 8 << 20
 MAX_VALUE = 65536.0  # of a pixel, in the range that a card may say
 DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "I8": "<i1"}
-LOW_DTYPES: dict[type[Op], str] = {Quantize: "I8", Bfloat16: "F16"}
 KEYS = ("format", "version", "plans", "card", "sha256")
 
 Tensors = dict[str, npt.NDArray[np.float32]]
@@ -109,12 +108,9 @@ def write_model(path: Path, model: Model, *, half: bool = False, overwrite: bool
 def to_bytes(model: Model, *, half: bool = False) -> bytes:
     """A model as the bytes of its file; see `write_model`.
 
-    Weights of convolutions behind `quantize` and `bfloat16` take a byte and two, if nothing is lost.
+    Weights of convolutions behind `quantize` take a byte, and any tensor that float16 can hold two, if nothing is lost.
     """
-    low = {name: kind for plan in model.plans.values() for name, kind in _low_weights(plan).items()}
-    stored = {
-        name: np.ascontiguousarray(_as_stored(array, low.get(name), half)) for name, array in model.tensors.items()
-    }
+    stored = stored_tensors(model, half=half)
     plans = msgspec.json.encode(model.plans)
     metadata = {
         "format": "thinlens",
@@ -126,21 +122,29 @@ def to_bytes(model: Model, *, half: bool = False) -> bytes:
     return _in_order(safetensors.numpy.save(stored, metadata))
 
 
-def _as_stored(array: npt.NDArray[np.float32], low: str | None, half: bool) -> npt.NDArray[Any]:
-    """As small as it may be; ``low``: what it is stored as if that loses nothing."""
-    if low is not None:
+def stored_tensors(model: Model, *, half: bool = False) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of a model as its file holds them: I8, F16 or F32; see `to_bytes`."""
+    bytes_ = {name for plan in model.plans.values() for name in _byte_weights(plan)}
+    return {
+        name: np.ascontiguousarray(_as_stored(array, name in bytes_, half)) for name, array in model.tensors.items()
+    }
+
+
+def _as_stored(array: npt.NDArray[np.float32], byte: bool, half: bool) -> npt.NDArray[Any]:
+    """As small as loses nothing; a byte only where that is wanted."""
+    for dtype in ("I8", "F16")[0 if byte else 1 :]:
         with np.errstate(invalid="ignore", over="ignore"):
-            smaller = array.astype(DTYPES[low])
+            smaller = array.astype(DTYPES[dtype])
         if np.array_equal(smaller, array):
             return smaller
     return array.astype(DTYPES["F16" if half else "F32"])
 
 
-def _low_weights(plan: Plan) -> dict[str, str]:
-    """Names of the weights of convolutions in low precision -> what they are stored as."""
-    kinds = {node.name: LOW_DTYPES.get(type(node.op)) for node in plan.nodes}
+def _byte_weights(plan: Plan) -> set[str]:
+    """Names of the weights of convolutions behind `quantize`."""
+    rounded = {node.name for node in plan.nodes if isinstance(node.op, Quantize)}
     convolutions = (node for node in plan.nodes if isinstance(node.op, Conv2d))
-    return {node.tensors["weight"]: kind for node in convolutions if (kind := kinds.get(node.inputs[0]))}
+    return {node.tensors["weight"] for node in convolutions if node.inputs[0] in rounded}
 
 
 def read_model(path: Path) -> Model:

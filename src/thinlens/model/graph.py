@@ -1,19 +1,28 @@
 """What follows from a plan's graph alone: rows that an output row depends on, and channels that are cut together."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
 from thinlens.errors import PlanError
 from thinlens.model.ops import NO_ROWS, Op, Resize, Rows, Size, image_rows
-from thinlens.model.plan import INPUT, Extent, Plan
+from thinlens.model.plan import INPUT, Extent, Node, Plan
 
 ENDLESS = 720720 * 16  # rows and columns of an image that counts as endless: a multiple of every scale in use
 MAX_PHASES = 1024
 MORE = 256  # pixels that an image may be made larger by on a side, to fit
 WORK = 1 << 17  # ops that `receptive_rows` and `fitting_size` follow: a second or two
+
+
+def readers_of(nodes: Iterable[Node]) -> dict[str, list[Node]]:
+    """Name of each value that is read -> the nodes that read it, each once, in order."""
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers[name].append(node)
+    return dict(readers)
 
 
 class Piece(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from thinlens.model.graph import readers_of
 from thinlens.model.ops import ChannelMax, ChannelSlice, Conv2d, ConvTranspose2d, Multiply, PixelShuffle, SoftmaxSum
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.runtime.binary import Family
@@ -119,11 +120,7 @@ def absorbed(nodes: Sequence[Node], image: str, activations: tuple[type, ...]) -
     Returns:
         Name of the convolution -> the node of its activation, which is the only one that reads it.
     """
-    readers: dict[str, list[Node]] = {}
-    for node in nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    found = {}
+    readers, found = readers_of(nodes), {}
     for node in nodes:
         if isinstance(node.op, Conv2d | ConvTranspose2d) and node.name != image:
             after = readers.get(node.name, [])

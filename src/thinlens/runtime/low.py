@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thinlens.model.ops import Affine, Bfloat16, Conv2d, Quantize
+from thinlens.model.graph import readers_of
+from thinlens.model.ops import Affine, Bfloat16, Conv2d, Op, Quantize
 from thinlens.model.plan import Node
 from thinlens.runtime.binary import Array, Precision
 
+MAX_LEVEL, MAX_WEIGHT = 255, 127  # of a byte, and of a weight that meets it
 MAX_SUM = 2**31 - 1  # of what integer sums hold
 Tensors = Mapping[str, Array]
 
@@ -75,10 +77,7 @@ def find_low(nodes: Sequence[Node], image: str, tensors: Tensors, activations: t
         activations: the records that count as activations.
     """
     made_by = {node.name: node for node in nodes}
-    readers: dict[str, list[Node]] = {}
-    for node in nodes:
-        for name in set(node.inputs):
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(nodes)
 
     def fits(node: Node) -> bool:
         return _fits(node, made_by.get(node.inputs[0]), tensors)
@@ -110,11 +109,24 @@ def find_low(nodes: Sequence[Node], image: str, tensors: Tensors, activations: t
 
 def _fits(node: Node, source: Node | None, tensors: Tensors) -> bool:
     """Whether a node is a convolution that the engine runs in the precision of its source."""
-    op = node.op
-    if not isinstance(op, Conv2d) or op.stride != 1 or op.groups != 1:
+    op, precision = node.op, precision_of(source)
+    if not has_low_kernel(op, precision):
         return False
     weight = tensors[node.tensors["weight"]]
-    if precision_of(source) is Precision.BFLOAT16:
+    if precision is Precision.BFLOAT16:
         return not np.any(np.ascontiguousarray(weight).view(np.uint32) & np.uint32(0xFFFF))
-    whole = not op.bias and np.abs(weight).max() <= 127 and np.array_equal(weight, np.rint(weight))
-    return whole and weight[0].size * 255 * 127 <= MAX_SUM
+    whole = np.abs(weight).max() <= MAX_WEIGHT and np.array_equal(weight, np.rint(weight))
+    return whole and "bias" not in node.tensors
+
+
+def has_low_kernel(op: Op, precision: Precision) -> bool:
+    """Whether the engine could run an op in low precision, if its weights were made for that.
+
+    Args:
+        op: the record.
+        precision: `INT8`, whose sums must fit an integer, or `BFLOAT16`.
+    """
+    if not isinstance(op, Conv2d) or op.stride != 1 or op.groups != 1:
+        return False
+    summands = op.in_channels * op.kernel[0] * op.kernel[1]
+    return precision is Precision.BFLOAT16 or summands * MAX_LEVEL * MAX_WEIGHT <= MAX_SUM

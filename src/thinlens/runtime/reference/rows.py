@@ -1,6 +1,6 @@
 """Run a plan for some rows of its output: the same bits, however the image is cut into bands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,36 @@ def run_rows(
     Returns:
         ``C, stop - start, W`` float32.
     """
+    value, wanted = band[1], plan.outputs[output]
+    needed = rows_needed(plan, plan.extents(size), wanted, rows)
+    for _, value in _iter_values(plan, tensors, band, size, needed):  # noqa: B007  # the last one is the output
+        pass
+    first = (band if wanted == INPUT else needed[wanted])[0]
+    return value[:, rows[0] - first : rows[1] - first]
+
+
+def iter_values(plan: Plan, tensors: Mapping[str, Value], image: Value) -> Iterator[tuple[str, Value]]:
+    """Compute every value of a plan for a whole image, in order, ``input`` first.
+
+    Args:
+        plan: a checked plan.
+        tensors: name -> float32 array.
+        image: ``C H W`` float32.
+
+    Yields:
+        Name and ``C H W`` float32.
+    """
+    size = image.shape[1], image.shape[2]
+    needed = {name: (0, extent.height) for name, extent in plan.extents(size).items()}
+    yield INPUT, image
+    yield from _iter_values(plan, tensors, (0, image), size, needed)
+
+
+def _iter_values(
+    plan: Plan, tensors: Mapping[str, Value], band: Band, size: Size, needed: Mapping[str, Rows]
+) -> Iterator[tuple[str, Value]]:
+    """Compute the needed rows of every value of which any are needed; none is kept longer than later ones read it."""
     extents, channels = plan.extents(size), plan.channels()
-    needed = rows_needed(plan, extents, plan.outputs[output], rows)
     values: dict[str, Band] = {INPUT: band}
     last_use = {name: node.name for node in plan.nodes if node.name in needed for name in node.inputs}
     for node in plan.nodes:
@@ -47,12 +75,11 @@ def run_rows(
         made = _run_node(
             node, {role: tensors[t] for role, t in node.tensors.items()}, values, extents, needed[node.name]
         )
+        yield node.name, made
         values[node.name] = needed[node.name][0], made
         for name in set(node.inputs):
-            if last_use[name] == node.name and name != plan.outputs[output]:
+            if last_use[name] == node.name:
                 del values[name]
-    first, value = values[plan.outputs[output]]
-    return value[:, rows[0] - first : rows[1] - first]
 
 
 def _run_node(
