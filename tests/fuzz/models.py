@@ -170,8 +170,9 @@ def _broken_tensors(stored, rng):
     array = stored[name].copy()
     change = int(rng.integers(5))
     if change == 0:
-        with np.errstate(over="ignore"):
-            array.reshape(-1)[int(rng.integers(array.size))] = VALUES[int(rng.integers(len(VALUES)))]
+        place, value = int(rng.integers(array.size)), VALUES[int(rng.integers(len(VALUES)))]
+        with np.errstate(invalid="ignore", over="ignore"):  # bytes hold few of them
+            array.reshape(-1)[place] = np.float64(value).astype(array.dtype)
     elif change == 1:
         array = array.reshape(-1)
     elif change == 2:
