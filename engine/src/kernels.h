@@ -1,6 +1,8 @@
 // What the row machine hands to the kernels of one instruction set: one row of one op.
 #pragma once
 
+#include <atomic>
+
 #include "plan.h"
 
 namespace thinlens {
@@ -53,7 +55,7 @@ struct Task {
     const void *const *lines = nullptr;  // edge_sr: absorbed lines, resolved
     void *state = nullptr;             // global_*: sums
     const float *zeros = nullptr;      // a plane of zeros, as wide as any
-    bool *not_a_number = nullptr;      // set if a result is not
+    std::atomic<bool> *not_a_number = nullptr;  // set if a result is not; threads share it
     int64_t (*claim)(void *) = nullptr;  // convolutions: the next tile to make, where threads share a row; null: all, in order
     void *claims = nullptr;              // what `claim` takes
     const Kernels *kernels = nullptr;

@@ -31,7 +31,7 @@ struct Levels {
         note(x);
         return I::bfloat16(x);
     }
-    void report(bool *not_a_number) const {
+    void report(std::atomic<bool> *not_a_number) const {
         float lanes[V::LANES];
         wrong.store(lanes);
         for (float lane : lanes)

@@ -117,7 +117,8 @@ private:
     std::unique_ptr<Team> team_;  // if more than one thread works
     int64_t tables_bytes_ = 0;
     int64_t pushed_ = 0;  // the next input row
-    bool ended_ = false, not_a_number_ = false;
+    bool ended_ = false;
+    std::atomic<bool> not_a_number_{false};
 };
 
 // A whole image, its output rows split over threads.

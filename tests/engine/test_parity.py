@@ -8,7 +8,8 @@ import pytest
 from tests.engine.cases import CASES, CHANNELS, PAD_MODES, SIZES, image_for, single, tensors_for
 from tests.engine.images import IMAGE_CASES, TOLERANCES
 from tests.engine.machine import load, reference, whole
-from tests.plans import conv
+from tests.plans import conv, plan_of, tensors_of
+from thinlens.errors import ModelError
 from thinlens.model import ops
 from thinlens.runtime import library
 from thinlens.runtime.engine import NativePlan
@@ -91,3 +92,16 @@ def test_images(name):
         assert off <= TOLERANCES[case.kind.dtype], size
         for isa, other in zip(ISAS, found, strict=True):
             assert other.tobytes() == found[0].tobytes(), (isa, size)
+
+
+@pytest.mark.parametrize("rounding", [ops.Quantize(scale=1.0), ops.Bfloat16()])
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_values_that_overflow_before_they_are_rounded_are_an_error(rounding, isa, threads):
+    """A byte would hide them."""
+    rows = ("big", conv((1, 20)), "input"), ("low", rounding, "big"), ("image", conv((20, 1)), "low")
+    plan = plan_of(*rows, input_channels=1)
+    tensors = tensors_of(plan)
+    tensors["big.weight"][:] = 3e38
+    with pytest.raises(ModelError, match="not a number"):
+        whole(load(plan, tensors, isa), np.ones((5, 70, 1), np.float32), threads)

@@ -20,6 +20,7 @@ section 3.2; the edge paths: Zhang, Zeng, Zhang, Edge-oriented Convolution Block
 2021, section 3.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal, cast, get_args
 
@@ -173,12 +174,12 @@ def _bias_or_zero(conv: Conv2d, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(conv.op.out_channels, dtype=dtype, device=conv.weight.device)
 
 
-class _Path(nn.Module):
+class _Path(nn.Module, ABC):
     """A path: ``forward`` takes the padded image."""
 
+    @abstractmethod
     def fold(self, dtype: torch.dtype) -> Folded:
         """The 3x3 convolution without padding that computes the same."""
-        raise NotImplementedError
 
 
 class _Narrow(_Path):
