@@ -46,6 +46,8 @@ void run_task(const Task &task) {
         case EDGE_SR: return edge_sr(task);
         case QUANTIZE: return quantize(task);
         case LOW_CONV2D: return low_conv2d(task);
+        case LINE_DELAY: return line_delay(task);
+        case LSTM_CELL: return lstm_cell(task);
         case KIND_END: return;
     }
 }

@@ -33,6 +33,9 @@ STREAMS = (
     "skip_over_depth",
     "bicubic_edge_x3",
     "bands_3_2",
+    "memory_flip",
+    "memory_wide",
+    "memory_x2",
 )
 ASK_FOR_HEIGHT = ("attention", "branches", "whole_image")
 IMAGES = ("tm_5_2_2_edge_mirrored", "tr_5_4_2_edge_free", "luma_3_uint8", "rgb_3_uint16", "deep_gray")

@@ -17,6 +17,7 @@ FIELDS = {
     "affine": {"channels": 1},
     "conv2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
     "conv_transpose2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
+    "line_memory": {"channels": 1},
     "prelu": {},
 }
 

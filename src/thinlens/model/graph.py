@@ -50,6 +50,9 @@ def iter_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) 
         inputs: extents of its inputs.
         output: extent of its output.
     """
+    if op.recurrent:
+        yield _memory_piece(op, rows, inputs, output)
+        return
     if op.reframes or output.band is None:
         yield _piece(op, rows, tuple(extent.size for extent in inputs), 0)
         return
@@ -74,9 +77,17 @@ def _piece(op: Op, rows: Rows, sizes: tuple[Size, ...], band: int) -> Piece:
     return Piece(rows, sizes, reads, tuple(band * size[0] for size in sizes))
 
 
+def _memory_piece(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Piece:
+    """All bands down to that of the last row asked for, which are made one after the other."""
+    height = output.band or output.height
+    stop = -(-rows[1] // height) * height
+    sizes = tuple(extent.frame for extent in inputs)
+    return Piece(rows, sizes, op.in_rows((rows[0], stop), sizes), (0,) * len(inputs))
+
+
 def _outer_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Iterator[Piece]:
     """Of the pieces those that reach furthest: bands between the second and the last but one are all alike."""
-    if op.reframes or output.band is None:
+    if op.reframes or op.recurrent or output.band is None:
         yield from iter_pieces(op, rows, inputs, output)
         return
     bands = _bands(rows, output.band)
@@ -150,6 +161,11 @@ def depends_on_height(plan: Plan) -> bool:
     return any(node.op.whole_image or (isinstance(node.op, Resize) and node.op.factor is None) for node in plan.nodes)
 
 
+def remembers(plan: Plan) -> bool:
+    """True if an output row depends on all rows above it: a memory carries them from band to band."""
+    return any(node.op.recurrent for node in plan.nodes)
+
+
 def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[int, int]:
     """Input rows above and below the input row that an output row lies in, the farthest of all output rows.
 
@@ -158,6 +174,9 @@ def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[i
         scale: output rows for one input row.
         height: of the image; needed only if `depends_on_height`. Of a tall image and many ops the answer is a bound,
             too large by a small part of the height.
+
+    Returns:
+        The rows above, and those below; above, where the plan `remembers` all of them, about half of `ENDLESS`.
 
     Raises:
         PlanError: if the answer depends on a height that is not given, or the plan takes no image of that height.

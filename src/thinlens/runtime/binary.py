@@ -54,6 +54,8 @@ class Kind(enum.IntEnum):
     EDGE_SR = 24
     QUANTIZE = 25
     LOW_CONV2D = 26
+    LINE_DELAY = 29
+    LSTM_CELL = 30
 
 
 class Precision(enum.IntEnum):
@@ -99,6 +101,14 @@ class Family(enum.IntEnum):
     TR = 2
 
 
+class Cell(enum.IntEnum):
+    """What a node of a memory makes of its gates."""
+
+    STATE = 0  # forget s + input candidate
+    OUTPUT = 1  # output tanh(s)
+
+
+ALIGNS = {"same": 0, "flip": 1, "last": 2}
 RESIZE_MODES = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 BORDERS = {"edge": 0, "symmetric": 1}
 

@@ -33,6 +33,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
     whole_image: ClassVar[bool] = False  # True: needs every row of its input before it gives one
     reframes: ClassVar[bool] = False  # True: turns an image into bands, or bands into an image
+    recurrent: ClassVar[bool] = False  # True: a band depends on all bands above it; the last input is an image
 
     def __post_init__(self) -> None:
         for name, kind in _field_types(type(self)).items():

@@ -13,6 +13,7 @@ from thinlens.train.ops.frame import (
     Bands,
     Unbands,
 )
+from thinlens.train.ops.line_memory import LineMemory
 from thinlens.train.ops.module import OpModule
 from thinlens.train.ops.pixelwise import (
     Add,
@@ -61,6 +62,7 @@ BODIES: dict[type[Op], type[OpModule]] = {
         GlobalMean,
         GlobalStd,
         LeakyRelu,
+        LineMemory,
         MaxPool,
         Multiply,
         PRelu,
@@ -94,6 +96,7 @@ __all__ = [
     "GlobalMean",
     "GlobalStd",
     "LeakyRelu",
+    "LineMemory",
     "MaxPool",
     "Multiply",
     "OpModule",
