@@ -345,7 +345,7 @@ void halo(const Plan &plan, const tl_request &request, const Layout &layout, int
                 if (plan.ops[i].kind == LINE_DELAY && j == 1) continue;  // bands above
                 const View view(plan, i, int(j), sizes);
                 Rows a = view.reads(wanted[i + 1].first), b = view.reads(wanted[i + 1].stop - 1);
-                const bool banded = plan.values[plan.ops[i].inputs[j]].banded;
+                const bool banded = plan.values[plan.ops[i].inputs[j]].banded && plan.ops[i].kind != UNBANDS;
                 if (a.first >= a.stop) continue;
                 const Size &in = sizes[plan.ops[i].inputs[j]];
                 if (banded) {

@@ -143,6 +143,12 @@ NETWORKS = [
     "rfn_rfb3_w6_x3",
     "rfn_rfb3_each_w6_x2",
     "rep_rfn_w6_x4",
+    "line_dn_w6",
+    "line_dn_m4_wide_w4",
+    "line_sr_w6_x2",
+    "line_sr_w6_x3",
+    "line_sr_w6_x4",
+    "unet_denoise_w2",
 ]
 
 

@@ -255,7 +255,8 @@ def _global_std(graph: Graph, node: Node, op: GlobalStd) -> None:
 
 def _unsupported(graph: Graph, node: Node, op: Op) -> None:
     raise UnsupportedOpError(
-        f"node `{node.name}` ({kind_of(op)}): ONNX has no bands of an image, nor memory between them; it runs in thinlens only"
+        f"node `{node.name}` ({kind_of(op)}): ONNX has no bands of an image, nor memory between them; "
+        "this model runs in thinlens only"
     )
 
 
