@@ -247,16 +247,22 @@ class _Joined:
         return self.find(a)
 
 
+def value_ties(plan: Plan) -> dict[str, list[int]]:
+    """For each channel of each value, the number of the tie that it belongs to: equal numbers are cut together."""
+    joined = _Joined()
+    values = {INPUT: [joined.fresh() for _ in range(plan.input_channels)]}
+    for node in plan.nodes:
+        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), joined.union, joined.fresh)
+    return {name: [joined.find(tie) for tie in ties] for name, ties in values.items()}
+
+
 def channel_ties(plan: Plan) -> list[Tie]:
     """Derive the channel ties of a plan: which channels of which tensors go together.
 
     Every channel of every value belongs to one tie; ops without tensors pass ties on or join them (a pixel shuffle
     joins the phases of a channel, a product its two factors), convolutions begin new ones.
     """
-    joined = _Joined()
-    values = {INPUT: [joined.fresh() for _ in range(plan.input_channels)]}
-    for node in plan.nodes:
-        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), joined.union, joined.fresh)
+    values = value_ties(plan)
     made: dict[int, list[tuple[str, int]]] = defaultdict(list)
     read: dict[int, list[tuple[str, int]]] = defaultdict(list)
     passed: dict[int, list[tuple[str, int]]] = defaultdict(list)
@@ -268,6 +274,6 @@ def channel_ties(plan: Plan) -> list[Tie]:
             tables = [(made, node.name), (read, node.inputs[0])]
         for table, value in tables:
             for channel, tie in enumerate(values[value]):
-                table[joined.find(tie)].append((node.name, channel))
-    fixed = {joined.find(t) for name in (INPUT, *plan.outputs.values()) for t in values[name]}
+                table[tie].append((node.name, channel))
+    fixed = {t for name in (INPUT, *plan.outputs.values()) for t in values[name]}
     return [Tie(tuple(made[t]), tuple(read[t]), tuple(passed[t]), t in fixed) for t in sorted(made)]

@@ -90,6 +90,11 @@ class RowSession:
         return self._schedule.buffer_bytes
 
     @property
+    def state_bytes(self) -> int:
+        """Bytes of what is kept between two rows, about what `save` returns: all values that later rows read."""
+        return self._native.state_bytes
+
+    @property
     def out_width(self) -> int:
         """Width of the rows that come out."""
         return self._schedule.out_width * self._size[0] // self._fitting[0]

@@ -6,7 +6,7 @@ import msgspec
 
 from thinlens.errors import PlanError
 from thinlens.model.ops.border import PadMode, Rows
-from thinlens.model.ops.record import Channels, Fresh, KernelSize, Op, Padding, Size, Step, Union
+from thinlens.model.ops.record import Channels, Cut, Fresh, Kept, KernelSize, Op, Padding, Size, Step, Union
 
 
 class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
@@ -83,6 +83,18 @@ class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
             joined = union(joined, tie)
         return [joined] * self.out_channels
 
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """Filters by the output's channels, and in each the input's; a channel for itself has one filter."""
+        fields = {"in_channels": len(kept[0]), "out_channels": len(made)}
+        inputs: Kept | None = kept[0]
+        if self.groups > 1:
+            inputs = None
+            if self.groups == self.in_channels == self.out_channels:
+                fields["groups"] = len(made)
+            elif (len(kept[0]), len(made)) != (self.in_channels, self.out_channels):
+                raise PlanError(f"`conv2d`: channels of {self.groups} groups cannot be cut")
+        return self.with_fields(**fields), {"weight": (made, inputs)} | ({"bias": (made,)} if self.bias else {})
+
 
 class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):
     """Transposed convolution: each input pixel adds its weighted kernel to the output, ``stride`` pixels apart.
@@ -145,3 +157,8 @@ class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):
     def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
         """Output channels are free."""
         return [fresh() for _ in range(self.out_channels)]
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """As a convolution, the weight's first two axes the other way round."""
+        record = self.with_fields(in_channels=len(kept[0]), out_channels=len(made))
+        return record, {"weight": (kept[0], made)} | ({"bias": (made,)} if self.bias else {})

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from thinlens.errors import PlanError
 from thinlens.model.ops.border import NO_ROWS, Rows
-from thinlens.model.ops.record import Channels, Fresh, KernelSize, Op, Size, Union, same_size
+from thinlens.model.ops.record import Channels, Cut, Fresh, Kept, KernelSize, Op, Size, Union, same_size
 
 Align = Literal["same", "flip", "last"]
 GATES = ("input", "forget", "output", "candidate")
@@ -82,3 +82,7 @@ class LineMemory(Op, frozen=True, kw_only=True, tag="line_memory"):
         for other in ties[1:-1]:
             joined = [union(a, b) for a, b in zip(joined, other, strict=True)]
         return joined
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """The state's channels go on both sides of each convolution."""
+        return self.with_fields(channels=len(made)), dict.fromkeys(self.tensor_shapes(), (made, made))
