@@ -2,7 +2,8 @@
 
     python benchmarks/line_dl_studies.py STUDY ... --data DIR --runs DIR [--steps 1000] [--width 8] [--seeds 0 1 2]
 
-STUDY is one of transmission (what the modules are for), memory (alignment, band height), or ``all``.
+STUDY is one of transmission (what the modules are for), memory (alignment, band height), compression (channels, layers,
+and what the smaller network begins with; half the steps after each part of it), or ``all``.
 ``--data`` holds train, train_extra, val and CBSD68; ``--runs`` keeps what was trained: a second
 call goes on where the first was stopped. Writes ``docs/results/line_dl_studies.json`` and ``.md`` after each network;
 what they hold of other networks stays.
@@ -14,7 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.runtime.session import Session
 from thinlens.train.blocks.line import truncate
+from thinlens.train.compress.bidirectional import (
+    Knowledge,
+    compress_channels,
+    compress_layers,
+    middle,
+    module_values,
+    transmission_modules,
+)
 from thinlens.train.datasets.images import find_images
 from thinlens.train.datasets.noisy import NoisyCrops
 from thinlens.train.datasets.pairs import Pair, iter_pairs
@@ -35,6 +44,7 @@ from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
 from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.recipe import Plain
+from thinlens.train.thaw import thaw
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ("train/cid22", "train/clic2025_half", "train_extra")
@@ -45,12 +55,16 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # 95
 SIZE = (64, 64)
 
 
+FULL: dict[str, Any] = {"modules": 4, "wide": True}
+
+
 @dataclass(frozen=True)
 class Variant:
     """One network of a study: what of its configuration is changed."""
 
     name: str
     changed: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[tuple[str, Knowledge], ...] = ()  # of the compression, each with half the steps behind it
 
 
 STUDIES = {
@@ -72,6 +86,19 @@ STUDIES = {
             Variant("bands of 2", {"rows": 2, "warm_up": 2}),
             Variant("bands of 8", {"rows": 8}),
             Variant("no modules, bands of 8", {"modules": 0, "rows": 8}),
+        ),
+    ),
+    "compression": (
+        "Bidirectional compression",
+        (
+            Variant("before", FULL),
+            Variant("Cc, slice", FULL, (("channels", "slice"),)),
+            Variant("Cc, flat", FULL, (("channels", "flat"),)),
+            Variant("Cc, knw off", FULL, (("channels", "none"),)),
+            Variant("Cl", FULL, (("layers", "slice"),)),
+            Variant("Cc and Cl, slice", FULL, (("channels", "slice"), ("layers", "slice"))),
+            Variant("Cc and Cl, flat", FULL, (("channels", "flat"), ("layers", "slice"))),
+            Variant("Cc and Cl, knw off", FULL, (("channels", "none"), ("layers", "none"))),
         ),
     ),
 }
@@ -133,8 +160,30 @@ def trained(config: LineConfig, arguments: argparse.Namespace, seed: int) -> tup
     return read_model(path), folder
 
 
+def compressed(variant: Variant, arguments: argparse.Namespace, seed: int) -> tuple[Model, Path]:
+    """A network after all parts of a compression, or what an earlier call has made."""
+    if not variant.parts:
+        return trained(LineConfig(width=arguments.width, **variant.changed), arguments, seed)
+    before, folder = compressed(replace(variant, parts=variant.parts[:-1]), arguments, seed)
+    part, knowledge = variant.parts[-1]
+    folder = folder.with_name(f"{folder.name}-{part}-{knowledge}")
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        plan, tensors = before.plan, before.tensors
+        if part == "channels":
+            smaller = compress_channels(plan, tensors, module_values(plan), knowledge=knowledge, seed=seed)
+        else:
+            smaller = compress_layers(plan, tensors, middle(transmission_modules(plan)), knowledge, seed)
+        network, begun, steps = thaw(*smaller), time.monotonic(), arguments.steps // 2
+        train(network, arguments.data, steps, seed + 1000, folder)
+        minutes = (before.card.training.minutes or 0) + (time.monotonic() - begun) / 60
+        write_model(path, to_model(network, folder.name, steps, seed, minutes))
+    return read_model(path), folder
+
+
 def measure(model: Model, data: Path, kept: Path) -> dict[str, float]:
-    """PSNR on RGB of all sets, and of the errors' places within a band; kept in a file."""
+    """PSNR on RGB of all sets; kept in a file."""
     if kept.is_file():
         known: dict[str, float] = json.loads(kept.read_text())
         return known
@@ -151,12 +200,11 @@ def iter_rows(names: Sequence[str], arguments: argparse.Namespace) -> Iterator[d
     for name in names:
         for seed in arguments.seeds:
             for variant in STUDIES[name][1]:
-                config = LineConfig(width=arguments.width, **variant.changed)
-                model, folder = trained(config, arguments, seed)
+                model, folder = compressed(variant, arguments, seed)
                 yield {
                     "study": name,
                     "variant": variant.name,
-                    "network": config.name,
+                    "network": model.card.name,
                     "params": model.card.params,
                     "seed": seed,
                     "width": arguments.width,
@@ -174,8 +222,8 @@ def to_page(rows: list[dict[str, Any]]) -> str:
         "`python benchmarks/line_dl_studies.py` trains, measures and writes this page; every figure is in the record\n"
         f"beside it. RGB noise of sigma {SIGMA:g}, crops of {CROP}, {BATCH} a step, gradients over {TRUNCATE} bands.\n"
         "PSNR of RGB in dB, mean over the seeds and, behind ±, their standard deviation. *Against*: difference to the\n"
-        "first line, seed by seed, and the half width of its 95 % interval; where that covers it, the study cannot tell\n"
-        "the two apart: `=`.\n"
+        "first line, seed by seed, and the half width of its 95 % interval; where that covers it, the study cannot\n"
+        "tell the two apart: `=`.\n"
     )
     for name, (title, variants) in STUDIES.items():
         for width, steps in sorted({(row["width"], row["steps"]) for row in rows if row["study"] == name}):
@@ -232,6 +280,7 @@ def main() -> None:
     arguments = parser.parse_args()
     record = arguments.output / "line_dl_studies.json"
     rows = json.loads(record.read_text()) if record.exists() else []
+    pairs_of(arguments.data)  # so that no training is charged with reading them
     names = list(STUDIES) if "all" in arguments.studies else arguments.studies
     keys = ("study", "variant", "seed", "width", "steps")
     for row in iter_rows(names, arguments):

@@ -27,10 +27,12 @@ class UnetConfig:
     Args:
         width: channels of the first level; 32 in the paper.
         channels: of the images, 1 or 3.
+        pad_mode: of the convolutions; ``zero`` in the paper.
     """
 
     width: int = WIDTH
     channels: Literal[1, 3] = 3
+    pad_mode: Literal["edge", "zero"] = "edge"
     scale: ClassVar[int] = 1
 
     @property
@@ -51,15 +53,17 @@ class Unet(nn.Module):
         self.scale = config.scale
         widths = [config.width << level for level in range(LEVELS)]
         before = [config.channels, *widths]
-        self.down = nn.ModuleList(_Level(inside, out) for inside, out in zip(before, widths, strict=False))
+        self.down = nn.ModuleList(
+            _Level(inside, out, config.pad_mode) for inside, out in zip(before, widths, strict=False)
+        )
         self.pool = MaxPool(kernel=(2, 2), stride=2)
         self.enlarge = nn.ModuleList(
             ConvTranspose2d(in_channels=2 * width, out_channels=width, kernel=(2, 2), stride=2, bias=True)
             for width in reversed(widths[:-1])
         )
         self.concat = Concat(count=2)
-        self.up = nn.ModuleList(_Level(2 * width, width) for width in reversed(widths[:-1]))
-        self.tail = same_conv(config.width, config.channels, 1, "edge")
+        self.up = nn.ModuleList(_Level(2 * width, width, config.pad_mode) for width in reversed(widths[:-1]))
+        self.tail = same_conv(config.width, config.channels, 1, config.pad_mode)
         self.subtract = Add(b=-1.0)
 
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
@@ -77,9 +81,9 @@ class Unet(nn.Module):
 class _Level(nn.Module):
     """Two convolutions."""
 
-    def __init__(self, channels: int, out: int) -> None:
+    def __init__(self, channels: int, out: int, pad_mode: Literal["edge", "zero"]) -> None:
         super().__init__()
-        self.first, self.second = same_conv(channels, out, 3, "edge"), same_conv(out, out, 3, "edge")
+        self.first, self.second = same_conv(channels, out, 3, pad_mode), same_conv(out, out, 3, pad_mode)
         self.activation = LeakyRelu(slope=SLOPE)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
