@@ -13,6 +13,7 @@ from thinlens.model.ops import (
     Affine,
     Bands,
     Bfloat16,
+    BinaryConv2d,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -154,7 +155,7 @@ def test_ops_of_two_inputs(op, kind, params):
 
 
 def test_there_is_a_rule_for_every_op():
-    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS, Bfloat16, LineMemory, Quantize} == set(OPS)
+    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS, Bfloat16, BinaryConv2d, LineMemory, Quantize} == set(OPS)
 
 
 def test_a_memory_reads_what_it_makes_one_band_late():

@@ -56,19 +56,31 @@ class Ilcem(nn.Module):
 
 
 class Itm(nn.Module):
-    """Information transmission: extraction, and integration with the band's own features; arguments as for `Ilcem`."""
+    """Information transmission: extraction, and integration with the band's own features.
 
-    def __init__(self, channels: int, align: Align, pad_mode: PadMode, *, bias: bool) -> None:
+    Args:
+        channels: as for `Ilcem`.
+        align: as for `Ilcem`.
+        pad_mode: of all convolutions but those of the hidden state.
+        bias: whether convolutions have biases.
+        residual: whether the band's own features are added to the result.
+    """
+
+    def __init__(
+        self, channels: int, align: Align, pad_mode: PadMode, *, bias: bool = False, residual: bool = True
+    ) -> None:
         super().__init__()
         self.extract = Ilcem(channels, align, pad_mode, bias=bias)
         self.concat = Concat(count=2)
         self.integrate = band_conv(2 * channels, channels, pad_mode, bias=bias)
         self.activation = Relu()
+        self.add = Add() if residual else None
 
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         """As `Ilcem.forward`."""
         extracted = self.extract(features, image)
-        return self.activation(self.integrate(self.concat(features, extracted)))  # type: ignore[no-any-return]
+        made: torch.Tensor = self.activation(self.integrate(self.concat(features, extracted)))
+        return made if self.add is None else self.add(made, features)
 
 
 class Plain(nn.Module):

@@ -43,6 +43,7 @@ class LineConfig:
         rows: of a band.
         warm_up: bands mirrored above the image, whose output is dropped.
         align: which row of the band before stands for which in the memory.
+        residual: whether a module adds its input to what it makes; it learns sooner so, and weighs the same.
         pad_mode: of all convolutions but those of the hidden state, which pad with zeros.
         bias: whether convolutions have biases; the published sizes are those of networks without.
         channels: of the images, 1 or 3.
@@ -56,6 +57,7 @@ class LineConfig:
     rows: int = ROWS
     warm_up: int = 1
     align: Align = "same"
+    residual: bool = False
     pad_mode: PadMode = "edge"
     bias: bool = False
     channels: Literal[1, 3] = 3
@@ -91,7 +93,7 @@ def _module(config: LineConfig) -> nn.Module:
         return Plain(config.bottleneck, config.pad_mode, bias=config.bias)
     if config.transmission == "naive":
         return Naive(config.bottleneck, config.align)
-    return Itm(config.bottleneck, config.align, config.pad_mode, bias=config.bias)
+    return Itm(config.bottleneck, config.align, config.pad_mode, bias=config.bias, residual=config.residual)
 
 
 class LineNetwork(nn.Module):

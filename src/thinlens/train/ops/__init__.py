@@ -5,6 +5,7 @@ of their own for any op.
 """
 
 from thinlens.model.ops import Op
+from thinlens.train.ops.binary_conv import BinaryConv2d
 from thinlens.train.ops.conv import (
     Conv2d,
     ConvTranspose2d,
@@ -51,6 +52,7 @@ BODIES: dict[type[Op], type[OpModule]] = {
         Affine,
         Bands,
         Bfloat16,
+        BinaryConv2d,
         ChannelGather,
         ChannelMax,
         ChannelSlice,
@@ -85,6 +87,7 @@ __all__ = [
     "Affine",
     "Bands",
     "Bfloat16",
+    "BinaryConv2d",
     "ChannelGather",
     "ChannelMax",
     "ChannelSlice",
