@@ -50,6 +50,8 @@ void run_task(const Task &task) {
         case LOW_CONV2D: return low_conv2d(task);
         case SIGN: return sign(task);
         case BINARY_CONV2D: return task.kernels->binary_conv2d(task);
+        case LINE_DELAY: return line_delay(task);
+        case LSTM_CELL: return lstm_cell(task);
         case KIND_END: return;
     }
 }

@@ -134,7 +134,9 @@ class Builder:
         value = self.some([value for value in self.values if value.bands == bands])
         kinds = [*[convolve] * 6, transpose, *[pointwise] * 3, *[join] * 4, channelwise, shuffle, unshuffle]
         kinds += [pool, enlarge, resize_to, frame, low, low, binary, binary]
-        if not bands:
+        if bands:
+            kinds += [remember] * 3
+        else:
             kinds += [in_bands] + ([statistics] if self.whole_image else [])
         self.draw(st.sampled_from(kinds))(self, value)
 
@@ -180,7 +182,7 @@ def low(build, value):
 
 
 def binary(build, value):
-    """A binary convolution, and often what the engine computes at its end: shifts, slopes, and a shortcut around all."""
+    """A binary convolution, and often what the engine computes at its end: shifts, slopes, a shortcut."""
     draw, shortcut = build.draw, value
     sides = draw(st.tuples(st.sampled_from((1, 3, 5)), st.sampled_from((1, 3, 4))))
     keeps = draw(st.booleans())
@@ -316,6 +318,19 @@ def statistics(build, value):
     number = build.add(op, value)
     if number:
         build.add(build.draw(st.sampled_from((ops.Multiply(), ops.Add(b=-1.0)))), value, number)
+
+
+def remember(build, value):
+    """A memory whose gates are that value and others alike, in bands of the same image."""
+    draw = build.draw
+    op = ops.LineMemory(
+        channels=value.channels,
+        cell=draw(st.sampled_from(("lstm", "lstm", "sum"))),
+        kernel=draw(st.sampled_from(((1, 1), (3, 3), (1, 5), (5, 3)))),
+        align=draw(st.sampled_from(("same", "flip", "last"))),
+    )
+    others = [other for other in build.alike(value) if other.channels == value.channels]
+    build.add(op, *(build.some(others) for _ in range(op.gates)), build.values[0])
 
 
 def in_bands(build, value):

@@ -18,9 +18,22 @@ from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
 from thinlens.train.networks.idn import IdnConfig
 from thinlens.train.networks.imdn import ImdnConfig
+from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
 from thinlens.train.networks.rfdn import RfdnConfig
 from thinlens.train.networks.rfn import RfnConfig
+from thinlens.train.networks.unet import UnetConfig
+
+LINE_SCALES: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (2, 3, 4))
+LINE_FORMS: tuple[dict[str, Any], ...] = (  # compressed, as before compression, half way; and what the modules are for
+    {},
+    {"modules": 4, "wide": True},
+    {"modules": 4},
+    {"wide": True},
+    {"modules": 0},
+    {"transmission": "plain"},
+    {"transmission": "naive"},
+)
 
 
 class Configuration(Protocol):
@@ -43,7 +56,7 @@ class Configuration(Protocol):
 
 
 def configurations() -> dict[str, Configuration]:
-    """All configurations by name: at each scale the 395 of the published edge-SR pool, and RepRFN with its line.
+    """All configurations by name: at each scale the 395 of the published edge-SR pool, RepRFN with its line, LineDL.
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
@@ -60,19 +73,21 @@ def configurations() -> dict[str, Configuration]:
         known += [RfnConfig(s, block=block) for block in ("plain", "rfb1", "rfb2", "rfb3")]
         known += [RfnConfig(s, block=block, skip="each") for block in ("rfb1", "rfb3")]
         known += [RfnConfig(s, mix=False), RfnConfig(s, esa="reduced"), RfnConfig(s, mix=False, esa="reduced")]
+    known += [LineConfig(scales, **form) for form in LINE_FORMS for scales in LINE_SCALES]
+    known += [UnetConfig()]
     return {configuration.name: configuration for configuration in known}
 
 
 def find_configuration(name: str) -> Configuration:
-    """The configuration of a name; RFN, RepRFN, RFDN and IMDN also in any width, such as ``rep_rfn_w16_x4``.
+    """The configuration of a name; networks of features also in any width: ``rep_rfn_w16_x4``, ``line_dn_w16``.
 
     Raises:
         UnknownNameError: listing near matches.
     """
     known: dict[str, Any] = configurations()
-    asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})_(x\d)", name, re.ASCII)
-    if name not in known and asked is not None and f"{asked[1]}_{asked[3]}" in known:
-        published = known[f"{asked[1]}_{asked[3]}"]
+    asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})(_x\d|_joint|)", name, re.ASCII)
+    if name not in known and asked is not None and f"{asked[1]}{asked[3]}" in known:
+        published = known[f"{asked[1]}{asked[3]}"]
         if published.channels == 3 and "width" in (field.name for field in fields(published)):
             known[name] = replace(published, width=int(asked[2]))
     if name not in known:
