@@ -144,6 +144,13 @@ NETWORKS = [
     "rfn_rfb3_w6_x3",
     "rfn_rfb3_each_w6_x2",
     "rep_rfn_w6_x4",
+    "srresnet_w4_x3",
+    "bbcu_l_w6_x2",
+    "bbcu_m_w4_x4",
+    "bbcu_h_w5_x2",
+    "bbcu_t_w4_x3",
+    "bbcu_denoise_w6",
+    "bbcu_deblock_w5",
 ]
 
 
