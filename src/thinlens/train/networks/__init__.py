@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from thinlens.errors import UnknownNameError
+from thinlens.model.card import Task
 from thinlens.train.networks.bicubic import Bicubic
+from thinlens.train.networks.dncnn import DncnnConfig
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -21,6 +23,8 @@ from thinlens.train.networks.imdn import ImdnConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
 from thinlens.train.networks.rfdn import RfdnConfig
 from thinlens.train.networks.rfn import RfnConfig
+
+DNCNN = r"dncnn_d([1-9]\d?)_w([1-9]\d{0,2})_(denoise(?=_gray$|$)|deblock$)(_gray)?"
 
 
 class Configuration(Protocol):
@@ -43,7 +47,7 @@ class Configuration(Protocol):
 
 
 def configurations() -> dict[str, Configuration]:
-    """All configurations by name: at each scale the 395 of the published edge-SR pool, and RepRFN with its line.
+    """All configurations by name: at each scale the 395 of the published edge-SR pool, and RepRFN with its line; DnCNN.
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
@@ -60,11 +64,16 @@ def configurations() -> dict[str, Configuration]:
         known += [RfnConfig(s, block=block) for block in ("plain", "rfb1", "rfb2", "rfb3")]
         known += [RfnConfig(s, block=block, skip="each") for block in ("rfb1", "rfb3")]
         known += [RfnConfig(s, mix=False), RfnConfig(s, esa="reduced"), RfnConfig(s, mix=False, esa="reduced")]
+    known += [kind for w in (12, 64) for kind in (DncnnConfig(20, w, "denoise"), DncnnConfig(20, w, "deblock"))]
+    known += [DncnnConfig(17, 64, "denoise", gray=gray) for gray in (False, True)]
     return {configuration.name: configuration for configuration in known}
 
 
 def find_configuration(name: str) -> Configuration:
-    """The configuration of a name; RFN, RepRFN, RFDN and IMDN also in any width, such as ``rep_rfn_w16_x4``.
+    """The configuration of a name; some also in sizes that the table does not hold.
+
+    RFN, RepRFN, RFDN and IMDN in any width, such as ``rep_rfn_w16_x4``; DnCNN in any depth from 2 to 99 and any width,
+    such as ``dncnn_d8_w12_denoise``.
 
     Raises:
         UnknownNameError: listing near matches.
@@ -75,9 +84,17 @@ def find_configuration(name: str) -> Configuration:
         published = known[f"{asked[1]}_{asked[3]}"]
         if published.channels == 3 and "width" in (field.name for field in fields(published)):
             known[name] = replace(published, width=int(asked[2]))
+    if name not in known and (size := re.fullmatch(DNCNN, name, re.ASCII)) and int(size[1]) >= 2:
+        known[name] = DncnnConfig(int(size[1]), int(size[2]), size[3], gray=size[4] is not None)  # type: ignore[arg-type]
     if name not in known:
         raise UnknownNameError.of("network", name, known, "`thinlens networks` lists all")
     return known[name]  # type: ignore[no-any-return]
+
+
+def task_of(configuration: Configuration) -> Task:
+    """What a network does: the configuration's ``task``; one that has none is an upscaler."""
+    task: Task = getattr(configuration, "task", "sr")
+    return task
 
 
 def create_network(name: str) -> nn.Module:
