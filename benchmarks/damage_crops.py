@@ -3,7 +3,7 @@
     python benchmarks/damage_crops.py DENOISER DEBLOCKER --data DIR -o docs/images/dncnn_crops.webp
 
 The models are shipped names or model files; ``--data`` holds the folder ``val``. Each panel says the PSNR of its piece
-over RGB. The noisy image is an 8-bit one, as it lies in a file; JPEG is in colour, 4:2:0. NLM needs the extra ``bench``.
+over RGB. The noisy image is an 8-bit one, as in a file; JPEG is in colour, 4:2:0. NLM needs the extra ``bench``.
 """
 
 import argparse

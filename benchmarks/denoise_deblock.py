@@ -208,12 +208,13 @@ def page(records: dict[str, Any]) -> str:
                 continue
             names = list(dict.fromkeys(name for level in levels for name in found[level]["psnr_db"]))
             heads = [f"{word} {level}" for level in levels]
-            parts += [f"\n## {folder}, {found[levels[0]]['images']} images, PSNR in dB\n"]
+            parts += [f"## {folder}, {found[levels[0]]['images']} images, PSNR in dB\n"]
             parts += ["| | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(levels)]
             for name in names:
                 cells = (_cell(found[level], name) for level in levels)
                 parts.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(parts) + "\n"
+            parts.append("")
+    return "\n".join(parts)
 
 
 def _cell(found: dict[str, Any], name: str) -> str:
