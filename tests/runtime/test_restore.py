@@ -97,9 +97,10 @@ def test_wishes_that_cannot_be_met(models, wish, error, message):
 
 @pytest.fixture
 def same_size(models, monkeypatch):
-    """A catalogue of two denoisers, for weak noise (the default) and for strong, and a deblocker."""
+    """A catalogue of denoisers, for weak noise (the default), for strong, and for gray, and a deblocker."""
     made = (
-        same_size_model("weak", "denoise", sigma_range=(0.0, 20.0)),
+        same_size_model("weak", "denoise", colour=3, sigma_range=(0.0, 20.0)),
+        same_size_model("gray", "denoise", sigma_range=(0.0, 30.0)),
         same_size_model("strong", "denoise", colour=3, sigma_range=(10.0, 70.0)),
         same_size_model("blocks", "deblock", quality_range=(5, 90)),
     )
@@ -122,6 +123,16 @@ def test_the_model_is_chosen_by_what_it_was_trained_on(same_size, sigma, model):
     assert route.session.card.name == model
     assert (route.strength.value, route.strength.estimated) == (sigma, False)
     assert restorer.route(9, 9).session.card.name == "weak"  # before the image is known
+
+
+def test_gray_images_get_a_model_of_their_own(same_size):
+    for sigma in (5, 25, 60):
+        restorer = Restorer(Wish(task="denoise", sigma=sigma))
+        assert restorer.route(9, 9, restorer.strength(picture(9, 9)), gray=True).session.card.name == "gray"
+    image = np.dstack((picture(9, 9), np.full((9, 9), 255, np.uint8)))
+    np.testing.assert_array_equal(thinlens.restore(image, task="denoise", sigma=5), image)
+    restorer = Restorer(Wish(task="deblock"))
+    assert {restorer.route(9, 9, gray=gray).session.card.name for gray in (True, False)} == {"blocks"}
 
 
 def test_without_being_given_the_noise_is_estimated(same_size):

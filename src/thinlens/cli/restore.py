@@ -163,6 +163,7 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         ImageError, OutputError, OSError: if the file cannot be read, restored or written.
     """
     from thinlens.image.files import read_image, write_image
+    from thinlens.image.formats import count_channels
 
     job, route = step.job, step.route
     if route is None or settings.dry_run:
@@ -171,7 +172,7 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
     image = read_image(job.source, max_pixels=settings.max_pixels)
     strength = restorer.strength(image.pixels, image.table)
     height, width = image.pixels.shape[:2]  # the header's, unless the file has changed since
-    route = restorer.route(height, width, strength)
+    route = restorer.route(height, width, strength, gray=count_channels(image.pixels) < 3)
     if strength is not None and route.session is not None:
         meter.say(f"thinlens: `{name}`: {strength.describe(route.session.card)}")
     _make_folder(job.target.parent)

@@ -18,10 +18,11 @@ from threadpoolctl import threadpool_limits
 from thinlens.errors import ShapeError, UnknownNameError
 from thinlens.image.colour import bleed, from_float32, to_float32
 from thinlens.image.resample import Resampler
+from thinlens.model.card import ModelCard
 from thinlens.models import DEFAULTS, default_model, list_models
 from thinlens.runtime.bands import NOISY, check_image
 from thinlens.runtime.session import Progress, Session, open_model, usable_cpus
-from thinlens.runtime.strength import Strength, fits, known_range, quality_of, sigma_of
+from thinlens.runtime.strength import Strength, fits, quality_of, sigma_of
 
 AnyImage = npt.NDArray[Any]
 Size = tuple[int, int]  # height, width
@@ -127,6 +128,7 @@ class Restorer:
         _check_ranges(wish)
         self._wish, self._threads = wish, threads
         self._sessions: dict[str, Session] = {}
+        self._cards: list[ModelCard] | None = None  # of the shipped models of the task
         named = None if wish.model is None else self._open(wish.model)
         self.task = wish.task or (named.card.task if named else "sr")
         own_scale = named.card.scale if named else 2 if self.task == "sr" else 1
@@ -147,13 +149,15 @@ class Restorer:
             return sigma_of(image, self._wish.sigma)
         return quality_of(table, self._wish.quality) if self.task == "deblock" else None
 
-    def route(self, height: int, width: int, strength: Strength | None = None) -> Route:
+    def route(self, height: int, width: int, strength: Strength | None = None, *, gray: bool = False) -> Route:
         """The route for an image of that size.
 
         Args:
             height: of the image.
             width: of the image.
             strength: of its damage: the default model gives way to one that was trained on it.
+            gray: whether it is gray: the default model gives way to one for luma. (For a denoiser of RGB the noise of
+                a gray image, the same in all channels, is texture.)
 
         Raises:
             UnknownNameError: if no network makes results that large.
@@ -163,14 +167,14 @@ class Restorer:
             target = max(1, round(height * scale)), max(1, round(width * scale))
         else:
             scale = max(target[0] / height, target[1] / width)
-        session = None if self._shrinks(scale) else self._session(scale, strength)
+        session = None if self._shrinks(scale) else self._session(scale, strength, gray=gray)
         return Route(session, (height, width), target, self._threads or usable_cpus(), strength)
 
     def _shrinks(self, scale: float) -> bool:
         return self.task == "sr" and scale <= 1
 
-    def _session(self, scale: float, strength: Strength | None = None) -> Session:
-        """The network of the smallest scale that is not below ``scale``; of one scale, one that knows the damage."""
+    def _session(self, scale: float, strength: Strength | None = None, *, gray: bool = False) -> Session:
+        """The network of the smallest scale that is not below ``scale``; for other tasks, the one that fits best."""
         if self._named is not None:
             card = self._named.card
             if scale > card.scale:
@@ -180,12 +184,19 @@ class Restorer:
             return self._named
         prefer = self._wish.prefer or "balanced"
         known = [s for (task, s), choice in DEFAULTS.items() if task == self.task and s >= scale and prefer in choice]
-        default = self._open(default_model(self.task, min(known, default=math.ceil(scale)), prefer))
-        if strength is None or fits(default.card, strength):
-            return default
-        cards = [card for card in list_models() if card.task == self.task and known_range(card) is not None]
-        fitting = [card.name for card in cards if fits(card, strength)]
-        return self._open(fitting[-1]) if fitting else default  # of several the costliest, which is the best
+        name = default_model(self.task, min(known, default=math.ceil(scale)), prefer)
+        return self._open(name if self.task == "sr" else self._fitting(name, strength, gray=gray))
+
+    def _fitting(self, default: str, strength: Strength | None, *, gray: bool) -> str:
+        """The shipped model for an image: of its colours, if there is one, then trained on its damage, then default."""
+
+        def merit(card: ModelCard) -> tuple[bool, bool, bool, float]:
+            knows = strength is None or fits(card, strength)
+            return (card.colour == "luma") == gray, knows, card.name == default, card.macs_per_pixel
+
+        if self._cards is None:
+            self._cards = [card for card in list_models() if card.task == self.task]
+        return max(self._cards, key=merit).name
 
     def _open(self, name: str) -> Session:
         if name not in self._sessions:
@@ -252,7 +263,8 @@ def restore(
     wish = Wish(task=task, scale=scale, model=model, sigma=sigma, quality=quality)
     restorer = Restorer(wish, threads=threads)
     strength = restorer.strength(image)
-    route = restorer.route(image.shape[0], image.shape[1], strength)
+    gray = image.ndim == 2 or image.shape[2] == 2
+    route = restorer.route(image.shape[0], image.shape[1], strength, gray=gray)
     if strength is not None and route.session is not None:
         known = fits(route.session.card, strength)
         level = logging.INFO if known else logging.WARNING
