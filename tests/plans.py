@@ -33,8 +33,12 @@ def tensors_of(plan, seed=0):
 
 
 def in_low_precision(node, role, made_by, tensor):
-    """Weights behind `quantize` or `bfloat16` as those want them; what brings sums of whole numbers near 1."""
+    """Binary weights, and those behind `quantize` or `bfloat16`, as those want them; what brings sums near 1."""
     before = made_by.get(node.inputs[0])
+    if isinstance(node.op, ops.BinaryConv2d) and role == "weight":
+        return np.where(tensor < 0, np.float32(-1), np.float32(1))
+    if isinstance(node.op, ops.BinaryConv2d) and role == "scale":
+        return tensor / np.float32((node.op.in_channels * node.op.kernel[0] * node.op.kernel[1]) ** 0.5)
     if role != "weight" or before is None:
         return tensor
     if isinstance(node.op, ops.Conv2d) and isinstance(before.op, ops.Quantize):

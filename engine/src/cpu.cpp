@@ -33,6 +33,11 @@ bool has_vnni() {
     __cpuidex(r, 7, 0);
     return (r[2] >> 11 & 1) != 0;
 }
+bool has_popcnt() {
+    int r[4];
+    __cpuidex(r, 7, 0);
+    return (r[2] >> 14 & 1) != 0;
+}
 bool has_avx512() {
     int r[4];
     __cpuidex(r, 7, 0);
@@ -42,6 +47,7 @@ bool has_avx512() {
 #else
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
+bool has_popcnt() { return __builtin_cpu_supports("avx512vpopcntdq") != 0; }
 bool has_avx512() {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl");
@@ -100,6 +106,7 @@ const Choice *choices(int &count) {
 
 #if defined(THINLENS_AVX512)
 bool has_avx512_vnni() { return has_vnni(); }
+bool has_avx512_popcnt() { return has_popcnt(); }
 #endif
 
 const Kernels *find_kernels(const char *name) {

@@ -29,6 +29,7 @@ int64_t length_out(const Op &op, int64_t n, bool vertical) {
     switch (op.kind) {
         case CONV2D:
         case LOW_CONV2D:
+        case BINARY_CONV2D:
         case MAX_POOL: return at_least_one(n + 2 * p < k ? 0 : (n + 2 * p - k) / op.stride + 1, name);
         case CONV_TRANSPOSE2D: return at_least_one((n - 1) * op.stride - 2 * p + k + op.output_padding, name);
         case PIXEL_SHUFFLE:
@@ -119,6 +120,9 @@ int64_t View::frame_of(int64_t y) const { return y < out_.frame ? 0 : y / out_.f
 // Rows of the input's frame behind row y of the output's.
 Rows View::local(int64_t y) const {
     switch (op_.kind) {
+        case BINARY_CONV2D:
+            if (input_ == 1) return {y, y + 1};
+            [[fallthrough]];
         case CONV2D:
         case LOW_CONV2D:
         case MAX_POOL: return {y * op_.stride - op_.ph, y * op_.stride - op_.ph + op_.kh};
@@ -283,6 +287,7 @@ int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t w
             const int64_t count = (TILE - 1) * stride + op.kw, run = round_up((count + stride - 1) / stride, 16);
             return OC_BLOCK * TILE * 4 + 256 * 4 + round_up(rows * 8, 64) + rows * run * stride * 4 + 256;
         }
+        case BINARY_CONV2D:
         case LOW_CONV2D:
             return low_sum_bytes(op) + low_run(op) * 4 * (1 + op.kh * op.low_elements()) + round_up(op.kh * int64_t(sizeof(LowRow)), 64);
         case MAX_POOL: return round_up(width_in, TILE) * 4;

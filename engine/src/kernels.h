@@ -37,6 +37,8 @@ struct LowSums {
     int64_t sum_plane;
 };
 
+using LowBlock = void (*)(const LowSums &, int first, const int32_t *weight);  // sums of up to LOW_BLOCK output channels
+
 struct Kernels;
 
 struct Task {
@@ -67,6 +69,7 @@ struct Kernels {
     void (*absorb_sums)(const Source &row, double *sums);  // global_*: one row
     const EdgeSrKernels &(*edge_sr)();
     void (*low_sums)(const LowSums &task);  // convolutions in low precision
+    void (*binary_sums)(const LowSums &task);
     bool has_tiles = false;                 // whether it takes weights as tiles
 };
 
@@ -78,6 +81,8 @@ const Kernels &kernels_avx2();
 const Kernels &kernels_avx512();
 void low_sums_avx512_vnni(const LowSums &task);
 bool has_avx512_vnni();
+void binary_sums_avx512_popcnt(const LowSums &task);
+bool has_avx512_popcnt();
 #endif
 #if defined(THINLENS_AMX)
 void low_sums_amx(const LowSums &task);

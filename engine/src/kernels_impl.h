@@ -11,7 +11,9 @@ const thinlens::EdgeSrKernels &thinlens_edge_sr();
 #include "conv_kernels.h"
 #include "winograd_kernels.h"
 #include "low_sums.h"
+#include "binary_sums.h"
 #include "low_kernels.h"
+#include "binary_kernels.h"
 #include "row_kernels.h"
 #include "pixel_kernels.h"
 
@@ -46,6 +48,8 @@ void run_task(const Task &task) {
         case EDGE_SR: return edge_sr(task);
         case QUANTIZE: return quantize(task);
         case LOW_CONV2D: return low_conv2d(task);
+        case SIGN: return sign(task);
+        case BINARY_CONV2D: return binary_conv2d(task);
         case KIND_END: return;
     }
 }

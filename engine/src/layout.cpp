@@ -31,6 +31,7 @@ int64_t take(int64_t &end, int64_t bytes) {
 int64_t task_rows(const Op &op) {
     switch (op.kind) {
         case LOW_CONV2D: return op.kh;
+        case BINARY_CONV2D: return op.kh + 1;
         case CONV2D: return op.winograd ? WINOGRAD_TAPS : op.kh;
         case MAX_POOL:
         case EDGE_SR: return op.kh;
@@ -97,7 +98,8 @@ bool is_aligned(const Layout &layout, int node) {
         case GATHER:
         case CHANNEL_MAX:
         case SOFTMAX_SUM:
-        case QUANTIZE: return true;
+        case QUANTIZE:
+        case SIGN: return true;
         default: return false;
     }
 }

@@ -18,6 +18,7 @@ struct I {
     static I set(int32_t x) { return {_mm512_set1_epi32(x)}; }
     void store(int32_t *p) const { _mm512_storeu_si512(p, v); }
     I operator+(I o) const { return {_mm512_add_epi32(v, o.v)}; }
+    I operator-(I o) const { return {_mm512_sub_epi32(v, o.v)}; }
     I operator|(I o) const { return {_mm512_or_si512(v, o.v)}; }
     I operator&(I o) const { return {_mm512_and_si512(v, o.v)}; }
     template <int N>
@@ -48,6 +49,7 @@ struct I {
     static I set(int32_t x) { return {_mm256_set1_epi32(x)}; }
     void store(int32_t *p) const { _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), v); }
     I operator+(I o) const { return {_mm256_add_epi32(v, o.v)}; }
+    I operator-(I o) const { return {_mm256_sub_epi32(v, o.v)}; }
     I operator|(I o) const { return {_mm256_or_si256(v, o.v)}; }
     I operator&(I o) const { return {_mm256_and_si256(v, o.v)}; }
     template <int N>
@@ -74,6 +76,7 @@ struct I {
     static I set(int32_t x) { return {vdupq_n_s32(x)}; }
     void store(int32_t *p) const { vst1q_s32(p, v); }
     I operator+(I o) const { return {vaddq_s32(v, o.v)}; }
+    I operator-(I o) const { return {vsubq_s32(v, o.v)}; }
     I operator|(I o) const { return {vorrq_s32(v, o.v)}; }
     I operator&(I o) const { return {vandq_s32(v, o.v)}; }
     template <int N>
@@ -103,6 +106,7 @@ struct I {
     static I set(int32_t x) { return {x}; }
     void store(int32_t *p) const { *p = v; }
     I operator+(I o) const { return {int32_t(uint32_t(v) + uint32_t(o.v))}; }
+    I operator-(I o) const { return {int32_t(uint32_t(v) - uint32_t(o.v))}; }
     I operator|(I o) const { return {v | o.v}; }
     I operator&(I o) const { return {v & o.v}; }
     template <int N>

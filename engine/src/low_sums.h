@@ -83,7 +83,7 @@ void bfloat16_block(const LowSums &task, int first, const int32_t *weight) {
     for (int64_t x = 0; x < task.columns; x += N * V::LANES) bfloat16_vectors<COUNT, N>(task, x, weight, out);
 }
 
-using LowBlock = void (*)(const LowSums &, int, const int32_t *);
+using thinlens::LowBlock;
 const LowBlock INT8_BLOCKS[LOW_BLOCK + 1] = {nullptr, int8_block<1>, int8_block<2>, int8_block<3>, int8_block<4>};
 const LowBlock BFLOAT16_BLOCKS[LOW_BLOCK + 1] = {nullptr, bfloat16_block<1>, bfloat16_block<2>, bfloat16_block<3>, bfloat16_block<4>};
 

@@ -23,8 +23,9 @@ struct StateHeader {
 
 // Whether sharing a row of an op between threads is worth it: from some tens of microseconds on.
 bool is_large(const Op &op, int64_t width) {
-    return (op.kind == CONV2D || op.kind == LOW_CONV2D) &&
-           double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6;
+    const double parts = op.kind == BINARY_CONV2D ? 16 : 1;  // of the time of a multiplication of floats
+    return (op.kind == BINARY_CONV2D || op.kind == CONV2D || op.kind == LOW_CONV2D) &&
+           double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6 * parts;
 }
 
 // row % count, mostly without a 64-bit division.

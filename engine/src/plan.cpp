@@ -18,7 +18,7 @@ constexpr int64_t MAX_PHASES = 1 << 15;  // of all transposed convolutions, squa
 const char *const NAMES[KIND_END] = {"", "pixels_in", "pixels_out", "conv2d", "conv_transpose2d", "activation", "clamp", "affine",
                                      "add", "multiply", "concat", "channel_gather", "channel_max", "softmax_sum", "pixel_shuffle",
                                      "pixel_unshuffle", "max_pool", "resize", "pad", "crop", "global_mean", "global_std", "bands",
-                                     "unbands", "edge_sr", "quantize", "conv2d in low precision"};
+                                     "unbands", "edge_sr", "quantize", "conv2d in low precision", "sign", "binary_conv2d"};
 
 struct Bad {
     std::string what;
@@ -162,6 +162,17 @@ void read_params(Params p, Op &op) {
             read_conv(p, op);
             check(op.stride == 1 && op.groups == 1, "conv2d in low precision: accepted: stride 1, one group");
             return p.end();
+        case SIGN: op.precision = op.out_type = BINARY; break;
+        case BINARY_CONV2D:
+            op.precision = BINARY;
+            op.in = p.integer(1, MAX_CHANNELS), op.out = p.integer(1, MAX_CHANNELS);
+            op.kh = p.integer(1, 15), op.kw = p.integer(1, 15), op.ph = p.integer(0, 14), op.pw = p.integer(0, 14);
+            op.pad_value = p.integer(-1, 1), op.has_bias = p.integer(0, 1) != 0, op.has_weight = p.integer(0, 1) != 0;
+            op.repeat = p.integer(0, MAX_CHANNELS);
+            read_activation(p, op);
+            check(op.ph < op.kh && op.pw < op.kw, "binary_conv2d: padding must be smaller than the kernel");
+            if (op.repeat) check(op.kh == 2 * op.ph + 1 && op.kw == 2 * op.pw + 1, "binary_conv2d: a shortcut needs a result of the input's size");
+            break;
         case EDGE_SR:
             op.family = p.integer(0, 2), op.kh = op.kw = p.integer(1, 15), op.candidates = p.integer(1, 16);
             op.scale = p.integer(1, 8), op.pad_mode = p.integer(ZERO, MIRROR), op.raw_out = p.integer(0, 1) != 0;
@@ -180,6 +191,7 @@ int arity(const Op &op) {
         case UNBANDS: return 2;
         case RESIZE: return op.factor ? 1 : 2;
         case CONCAT: return int(op.inputs.size());
+        case BINARY_CONV2D: return op.repeat ? 2 : 1;
         default: return 1;
     }
 }
@@ -213,6 +225,13 @@ void take_tensors(Op &op, int channels_in) {
             if (op.has_bias) op.bias = take(op, index, op.out);
             take_slopes(op, index, op.out);
             break;
+        case SIGN: op.bias = take(op, index, channels_in); break;
+        case BINARY_CONV2D:
+            op.weight = take(op, index, int64_t(op.out) * op.in * op.kh * op.kw), op.scales = take(op, index, op.out);
+            if (op.has_bias) op.bias = take(op, index, op.out);
+            take_slopes(op, index, op.out);
+            if (op.has_weight) op.shift = take(op, index, op.out);
+            break;
         case ACTIVATION: take_slopes(op, index, channels_in); break;
         case AFFINE:
             if (op.has_weight) op.weight = take(op, index, op.in);
@@ -236,6 +255,9 @@ int channels_out(const Plan &plan, const Op &op) {
     int in = channels(0);
     switch (op.kind) {
         case CONV2D:
+        case BINARY_CONV2D:
+            if (op.repeat) check(int64_t(channels(1)) * op.repeat == op.out, "binary_conv2d: the shortcut's channels do not fit");
+            [[fallthrough]];
         case LOW_CONV2D:
         case CONV_TRANSPOSE2D: check(in == op.in, "a convolution's input has other channels than it expects"); return op.out;
         case AFFINE: check(in == op.in, "affine: the input has other channels than it expects"); return in;
@@ -265,14 +287,16 @@ int channels_out(const Plan &plan, const Op &op) {
 ValueType type_out(const Op &op) {
     if (op.kind == PIXELS_IN) return op.mode == IN_LEVELS ? LEVELS : PLANES;
     if (op.kind == PIXELS_OUT || (op.kind == EDGE_SR && op.raw_out)) return RAW_OUT;
-    return op.out_type == INT8 ? BYTES : op.out_type == BFLOAT16 ? HALVES : PLANES;
+    return op.out_type == INT8 ? BYTES : op.out_type == BFLOAT16 ? HALVES : op.out_type == BINARY ? BITS : PLANES;
 }
 
 void check_types(const Plan &plan, const Op &op) {
-    for (int32_t input : op.inputs) {
+    for (const int32_t &input : op.inputs) {
         ValueType type = plan.values[input].type;
         if (op.kind == PIXELS_IN)
             check(type == RAW_IN, "pixels_in must read the input");
+        else if (op.kind == BINARY_CONV2D)
+            check(type == (&input == &op.inputs[0] ? BITS : PLANES), "binary_conv2d: accepted: signs, and a shortcut of floats");
         else if (op.kind == LOW_CONV2D)
             check(type == (op.precision == INT8 ? BYTES : HALVES), "a convolution in low precision reads a value of another precision");
         else
@@ -455,10 +479,35 @@ void pack_low(const Plan &plan, Op &op) {
     if (plan.kernels->has_tiles) pack_low_tiles(op);
 }
 
+// Bit 0 stands for +1, bit 1 for -1; a block's channels side by side, in the order of binary_sums.h.
+void pack_binary(Op &op) {
+    const int64_t taps = int64_t(op.kh) * op.kw, count = op.in * taps;
+    for (int64_t i = 0; i < count * op.out; ++i) check(std::fabs(op.weight[i]) == 1.0f, "a weight is not -1 or +1");
+    for (int first = 0; first < op.out; first += LOW_BLOCK)
+        for (int ky = 0; ky < op.kh; ++ky)
+            for (int64_t e = 0; e < op.low_elements(); ++e)
+                for (int kx = 0; kx < op.kw; ++kx)
+                    for (int o = first; o < std::min(first + LOW_BLOCK, op.out); ++o) {
+                        uint32_t bits = 0;
+                        for (int64_t c = e * 32; c < std::min<int64_t>(op.in, e * 32 + 32); ++c)
+                            if (filter_at(op, o, c, op.in)[ky * op.kw + kx] < 0) bits |= 1u << (c % 32);
+                        int32_t element;
+                        std::memcpy(&element, &bits, 4);
+                        op.low_weight.push_back(element);
+                    }
+    for (int o = 0; o < op.out; ++o)
+        for (int64_t tap = 0; tap < taps; ++tap) {
+            int32_t sum = 0;
+            for (int c = 0; c < op.in; ++c) sum += filter_at(op, o, c, op.in)[tap] < 0 ? -1 : 1;
+            op.corrections.push_back(sum);
+        }
+}
+
 // Many nodes may share a tensor, but each packs it for itself: what that takes has a limit, or a small plan could take any memory.
 void count_packed(Plan &plan, const Op &op) {
     if (op.kind == CONV2D) plan.packed += op.tensors[0].count * (op.kh == 3 ? 2 : 1);
     if (op.kind == LOW_CONV2D) plan.packed += op.tensors[0].count + int64_t(op.kh) * op.kw * op.low_elements() * round_up(op.out, 16);
+    if (op.kind == BINARY_CONV2D) plan.packed += int64_t(op.kh) * op.kw * (op.low_elements() + 1) * op.out;
     if (op.kind == EDGE_SR) plan.packed += op.tensors[0].count * 2;
     plan.packed += int64_t(op.channels.size()) * 64;  // a gather copies its list: a few million entries in all are plenty
     if (op.kind == CONV_TRANSPOSE2D) {
@@ -479,6 +528,7 @@ void pack(Plan &plan, Op &op) {
         pack_conv(op);
     if (op.kind == CONV_TRANSPOSE2D) pack_transposed(op);
     if (op.kind == LOW_CONV2D) pack_low(plan, op);
+    if (op.kind == BINARY_CONV2D) pack_binary(op);
     if (op.kind == EDGE_SR) {
         EdgeSrSpec spec{op.family, op.kh, op.candidates, op.scale, op.pad_mode, op.weight};
         op.edge_sr = EdgeSr::prepare(spec, plan.values[op.inputs[0]].type == LEVELS, op.raw_out);
@@ -495,7 +545,7 @@ void add_node(Plan &plan, const Bytes &bytes, uint32_t index, const std::vector<
     op.kind = Kind(field[0]);
     const auto inside = [&](uint32_t first, uint32_t count) { return first <= words.size() && count <= words.size() - first; };
     check(inside(field[2], field[1]) && inside(field[4], field[3]) && inside(field[6], field[5]), "a node's words lie outside the pool");
-    check(field[1] >= 1 && field[1] <= 64 && field[5] <= 4, "a node has too many inputs or tensors");
+    check(field[1] >= 1 && field[1] <= 64 && field[5] <= 5, "a node has too many inputs or tensors");
     for (uint32_t j = 0; j < field[1]; ++j) {
         int32_t input = words[field[2] + j];
         check(input >= 0 && uint32_t(input) <= index, "a node reads a value that is made later");

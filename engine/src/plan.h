@@ -14,7 +14,7 @@ namespace thinlens {
 enum Kind : uint32_t {
     PIXELS_IN = 1, PIXELS_OUT, CONV2D, CONV_TRANSPOSE2D, ACTIVATION, CLAMP, AFFINE, ADD, MULTIPLY, CONCAT, GATHER,
     CHANNEL_MAX, SOFTMAX_SUM, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, MAX_POOL, RESIZE, PAD, CROP, GLOBAL_MEAN, GLOBAL_STD,
-    BANDS, UNBANDS, EDGE_SR, QUANTIZE, LOW_CONV2D, KIND_END
+    BANDS, UNBANDS, EDGE_SR, QUANTIZE, LOW_CONV2D, SIGN, BINARY_CONV2D, KIND_END
 };
 enum PadMode { ZERO = 0, EDGE = 1, MIRROR = 2, SYMMETRIC = 3 };  // the last for resizing only
 enum Act { NONE = 0, RELU, LEAKY, PRELU, TANH, SIGMOID, ACT_END };
@@ -22,11 +22,11 @@ enum PixelType { U8 = 0, U16 = 1, F32 = 2 };
 enum InMode { IN_PLANES = 0, IN_YCBCR = 1, IN_LEVELS = 2 };
 enum OutMode { OUT_PLANES = 0, OUT_CLAMP = 1, OUT_YCBCR = 2, OUT_LUMA = 3 };
 enum ResizeMode { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
-enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT, BYTES, HALVES };  // the last two: planes of elements in low precision
-enum Precision { FLOATS = 0, INT8 = 1, BFLOAT16 = 2 };
+enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT, BYTES, HALVES, BITS };  // the last three: planes of elements in low precision
+enum Precision { FLOATS = 0, INT8 = 1, BFLOAT16 = 2, BINARY = 3 };
 
 // Channels that share a 32-bit element.
-constexpr int channels_of_element(int precision) { return precision == INT8 ? 4 : precision == BFLOAT16 ? 2 : 1; }
+constexpr int channels_of_element(int precision) { return precision == INT8 ? 4 : precision == BFLOAT16 ? 2 : precision == BINARY ? 32 : 1; }
 constexpr int64_t elements_of(int64_t channels, int precision) {
     return (channels + channels_of_element(precision) - 1) / channels_of_element(precision);
 }
@@ -76,18 +76,20 @@ struct Op {
     int rows = 0, warm_up = 0;
     int family = 0, candidates = 0;
     bool raw_out = false;
+    int pad_value = 0, repeat = 0;              // binary: what lies outside; channels of the result that share one of the shortcut, 0: none
     int precision = FLOATS, out_type = FLOATS;  // of a low convolution's input, or what quantize rounds to; of what it gives
     float level = 1;                            // what one step of a byte of the output is worth
     int zero = 0, in_zero = 0;                  // the byte that stands for 0
 
-    const float *weight = nullptr, *bias = nullptr, *slopes = nullptr, *scales = nullptr;
+    const float *weight = nullptr, *bias = nullptr, *slopes = nullptr, *scales = nullptr, *shift = nullptr;
     int64_t slope_count = 0;
     std::vector<ConvPhase> phases;  // convolutions: [row phase * stride + column phase]; winograd: one a transformed row
     bool winograd = false;          // a convolution that makes WINOGRAD_ROWS rows from transformed input rows
     EdgeSr edge_sr;
 
     // Low convolutions: weights block by block, an element a tap, in the order of low_sums.h; the same as tiles, where the processor has
-    // them; what is added to integer sums because the byte that stands for 0 is another.
+    // them; what is added to integer sums because the byte that stands for 0 is another. Binary: an element holds signs, and the sums of
+    // each tap's weights are what padding is corrected by.
     std::vector<int32_t> low_weight, low_tiles, corrections;
     int64_t low_elements() const { return elements_of(in, precision); }
     int64_t low_depth() const {  // elements of a tap in one block: as even as can be, at most LOW_DEPTH; the last may overlap
@@ -107,7 +109,7 @@ struct Value {
     std::vector<int32_t> readers;   // nodes, ascending
     bool banded = false;
     int zero = 0;  // BYTES: which stands for 0
-    int64_t planes() const { return elements_of(channels, type == BYTES ? INT8 : type == HALVES ? BFLOAT16 : FLOATS); }
+    int64_t planes() const { return elements_of(channels, type == BYTES ? INT8 : type == HALVES ? BFLOAT16 : type == BITS ? BINARY : FLOATS); }
 };
 
 struct Kernels;

@@ -70,7 +70,7 @@ tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts
     bool whole = plan.whole_image_node() >= 0;
     for (const Value &value : plan.values) whole = whole || value.banded;
     for (const Op &op : plan.ops)
-        if (op.winograd || op.kind == LOW_CONV2D) whole = true, parts.threads = threads;
+        if (op.winograd || op.kind == LOW_CONV2D || op.kind == BINARY_CONV2D) whole = true, parts.threads = threads;
     const int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);
     int64_t at = first;
     for (int64_t i = 1; i <= count; ++i) {

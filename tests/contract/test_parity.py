@@ -25,6 +25,13 @@ def affine(**fields):
     return module
 
 
+def binary(**fields):
+    module = ops.BinaryConv2d(**fields)
+    torch.nn.init.normal_(module.threshold)
+    torch.nn.init.normal_(module.scale)
+    return module
+
+
 def same(count):
     """All inputs of the size that is tried."""
     return lambda size: [size] * count
@@ -49,6 +56,14 @@ CASES = [
     (lambda: deconv(stride=3, padding=(3, 3), kernel=(9, 9)), (3,), same(1)),
     (lambda: deconv(stride=4, padding=(3, 3), output_padding=1, pad_mode="edge"), (3,), same(1)),
     (lambda: deconv(stride=3, kernel=(1, 1), output_padding=2), (3,), same(1)),
+    *(
+        (
+            lambda pad=pad: binary(in_channels=5, out_channels=3, kernel=(3, 5), padding=(1, 2), pad_value=pad),
+            (5,),
+            same(1),
+        )
+        for pad in (-1, 0, 1)
+    ),
     (lambda: affine(), (3,), same(1)),
     (lambda: affine(bias=False), (3,), same(1)),
     (lambda: affine(weight=False), (3,), same(1)),

@@ -206,6 +206,46 @@ def _low():
     )
 
 
+def binary(channels, kernel=3, **fields):
+    """A binary convolution (in, out) that keeps the size."""
+    sides = {"kernel": (kernel, kernel), "padding": (kernel // 2, kernel // 2)}
+    return ops.BinaryConv2d(in_channels=channels[0], out_channels=channels[1], **sides | fields)
+
+
+def binary_unit(name, channels, source, shortcut, **fields):
+    """As in BBCU: a binary convolution, shifts and slopes, and the shortcut around them."""
+    bias = ops.Affine(channels=channels[1], weight=False)
+    yield f"{name}_sum", binary(channels, **fields), source
+    yield f"{name}_in", bias, f"{name}_sum"
+    yield f"{name}_act", ops.PRelu(slopes=channels[1]), f"{name}_in"
+    yield f"{name}_out", bias, f"{name}_act"
+    yield name, ops.Add(), f"{name}_out {shortcut}"
+
+
+def _binary():
+    """Binary convolutions of every width, padding and size; what is computed at their end; and where it is not."""
+    for i, c in enumerate((*CHANNELS, 31, 32, 33, 130)):
+        for pad in (-1, 0, 1):
+            kernel = (1, 3, 5, 7)[(i + pad) % 4]
+            yield f"binary_c{c}_pad{pad}", single(binary((c, 17), kernel, pad_value=pad), c)
+        yield f"binary_to_c{c}", single(binary((3, c)), 3)
+        yield f"binary_unit_c{c}", plan_of(*binary_unit("image", (c, c), "input", "input"), input_channels=c)
+    yield "binary_valid", single(binary((4, 5), padding=(0, 0)), 4)
+    yield "binary_far", single(ops.BinaryConv2d(in_channels=4, out_channels=5, kernel=(5, 3), padding=(4, 0)), 4)
+    yield "binary_wide", single(ops.BinaryConv2d(in_channels=70, out_channels=5, kernel=(1, 15), padding=(0, 7)), 70)
+    repeated = ("many", ops.ChannelGather(channels=tuple(i // 4 for i in range(12))), "input")
+    up = ("image", ops.PixelShuffle(scale=2), "up")
+    yield "binary_up", plan_of(repeated, *binary_unit("up", (3, 12), "input", "many"), up, input_channels=3)
+    rows = [*binary_unit("a", (5, 5), "input", "input"), *binary_unit("b", (5, 5), "a", "a", pad_value=-1)]
+    yield "binary_two", plan_of(*rows, ("image", ops.Add(), "b input"), input_channels=5)
+    for i, activation in enumerate(_activations(7)):
+        norm = ("norm", ops.Affine(channels=7), "sum")
+        rows = [("sum", binary((7, 7)), "input"), norm, ("both", ops.Add(b=2.0), "norm input")]
+        yield f"binary_then_{i}", plan_of(*rows, ("image", activation, "both"), input_channels=7)
+    bands = ("bands", ops.Bands(rows=3, warm_up=1), "input"), *binary_unit("unit", (3, 3), "bands", "bands")
+    yield "binary_bands", plan_of(*bands, ("image", ops.Unbands(rows=3, warm_up=1), "unit input"), input_channels=3)
+
+
 def _chain(first, second):
     """Rounded, convolved, rounded, convolved."""
     scaled = isinstance(first, ops.Quantize)
@@ -234,7 +274,7 @@ def _networks():
 
 CASES = {
     name: plan
-    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _low, _networks)
+    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _low, _binary, _networks)
     for name, plan in part()
 }
 

@@ -88,6 +88,11 @@ def test_the_same_model_gives_the_same_bytes():
     assert to_onnx(template_matching_model()) == to_onnx(template_matching_model())
 
 
+def binary(channels, pad_value):
+    sides = {"kernel": (3, 3), "padding": (1, 1), "pad_value": pad_value}
+    return ops.BinaryConv2d(in_channels=channels[0], out_channels=channels[1], **sides)
+
+
 # Name -> rows of a plan that ends at the image's own size or twice as large.
 FAMILIES = {
     "affine": [
@@ -104,6 +109,12 @@ FAMILIES = {
         ("clamp", ops.Clamp(low=-0.5, high=0.25), "a"),
         ("all", ops.Concat(count=3), "relu leaky clamp"),
         ("mix", plans.conv((3, 1)), "all"),
+    ],
+    "binary": [
+        ("zero", binary((1, 5), 0), "input"),
+        ("minus", binary((5, 5), -1), "zero"),
+        ("plus", binary((5, 2), 1), "minus"),
+        ("mix", plans.conv((2, 1)), "plus"),
     ],
     "low_precision": [
         ("byte", ops.Quantize(scale=0.013, zero=7), "input"),

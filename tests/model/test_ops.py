@@ -23,6 +23,7 @@ def _example(kind):
     conv = {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)}
     fields = {
         "Affine": {"channels": 1},
+        "BinaryConv2d": conv,
         "Bands": {"rows": 2},
         "ChannelGather": {"channels": (0,)},
         "ChannelSlice": {"start": 0, "stop": 1},

@@ -15,6 +15,7 @@ ROWS = {cells[1].strip("` "): cells for line in TABLE.splitlines() if len(cells 
 # What brings out every tensor that a record can have.
 FIELDS = {
     "affine": {"channels": 1},
+    "binary_conv2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)},
     "conv2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
     "conv_transpose2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
     "prelu": {},

@@ -17,6 +17,7 @@ from thinlens.model.ops import (
     Affine,
     Bands,
     Bfloat16,
+    BinaryConv2d,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -67,6 +68,22 @@ def _conv2d(graph: Graph, node: Node, op: Conv2d) -> None:
     else:
         value = graph.rounded(value, f"{node.name}:rounded", byte.levels, byte.levels.scale)
         graph.add("Conv", [value, *graph.byte_weights(node, byte)], byte.affine.name, **attributes)
+
+
+def _binary_conv2d(graph: Graph, node: Node, op: BinaryConv2d) -> None:
+    """Signs as floats: runtimes know no binary convolution."""
+    shifted = graph.add("Add", [node.inputs[0], graph.per_channel(node, "threshold")], f"{node.name}:shifted")
+    positive = graph.add("GreaterOrEqual", [shifted, graph.number(0.0)], f"{node.name}:positive")
+    value = graph.add("Where", [positive, graph.number(1.0), graph.number(-1.0)], f"{node.name}:signs")
+    padding: tuple[int, int] = op.padding
+    if op.pad_value and any(padding):
+        pads = graph.integers(0, 0, *padding, 0, 0, *padding)
+        value = graph.add("Pad", [value, pads, graph.number(float(op.pad_value))], f"{node.name}:padded")
+        padding = (0, 0)
+    weight = node.tensors["weight"]
+    inputs = [value, graph.constant(weight, graph.tensors[weight])]
+    sums = graph.add("Conv", inputs, f"{node.name}:sums", kernel_shape=op.kernel, pads=[*padding, *padding])
+    graph.add("Mul", [sums, graph.per_channel(node, "scale")], node.name)
 
 
 def _conv_transpose2d(graph: Graph, node: Node, op: ConvTranspose2d) -> None:
@@ -277,6 +294,7 @@ RULES: dict[type[Op], Callable[[Graph, Node, Any], None]] = {
     ChannelSlice: _channel_slice,
     Clamp: _clamp,
     Concat: _concat,
+    BinaryConv2d: _binary_conv2d,
     Conv2d: _conv2d,
     ConvTranspose2d: _conv_transpose2d,
     Crop: _crop,

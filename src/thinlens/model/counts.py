@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from thinlens.model.ops import Conv2d, Size
+from thinlens.model.ops import BinaryConv2d, Conv2d, Size
 from thinlens.model.plan import Plan
 
 OUTPUT = (720, 1280)
@@ -40,14 +40,14 @@ def count_costs(plan: Plan, scale: int) -> Counts:
     """
     probe = (OUTPUT[0] // scale, OUTPUT[1] // scale)
     channels, sizes = plan.channels(), plan.sizes(probe)
-    convolutions = [node for node in plan.nodes if isinstance(node.op, Conv2d)]
+    convolutions = [node for node in plan.nodes if isinstance(node.op, Conv2d | BinaryConv2d)]
     activations = sum(channels[n.name] * prod(sizes[n.name]) for n in convolutions)
     return Counts(
         params=sum(prod(shape) for shape in _shapes(plan).values()),
         macs_720p=_at_720p(plan.macs(probe), probe, scale),
         activations=_at_720p(activations, probe, scale),
         convolutions=len(convolutions),
-        binary_operations=0,
+        binary_operations=_at_720p(plan.binary_macs(probe), probe, scale),
     )
 
 

@@ -1,7 +1,8 @@
 """The model file: one safetensors file with tensors, plans and card. It executes nothing; its reader trusts nothing.
 
 Metadata keys: ``format`` ("thinlens"), ``version`` (an integer), ``plans`` (JSON: name -> plan, ``main`` first),
-``card`` (JSON) and ``sha256`` (of plans and tensors). Tensors are F32, F16 or I8 on disk and float32 in memory.
+``card`` (JSON) and ``sha256`` (of plans and tensors). Tensors are F32, F16, I8 or, as bits,
+U8 on disk and float32 in memory.
 """
 
 import hashlib
@@ -19,15 +20,16 @@ import safetensors.numpy
 
 from thinlens.atomic import write_bytes
 from thinlens.errors import ModelError, PlanError
+from thinlens.model.bits import are_signs, pack, unpack
 from thinlens.model.card import ModelCard
-from thinlens.model.ops import Conv2d, Quantize
+from thinlens.model.ops import BinaryConv2d, Conv2d, Quantize
 from thinlens.model.plan import Plan
 
 VERSION = 1
 MAX_FILE_BYTES = 256 << 20
 MAX_HEADER_BYTES = 8 << 20
 MAX_VALUE = 65536.0  # of a pixel, in the range that a card may say
-DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "I8": "<i1"}
+DTYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "I8": "<i1", "U8": "u1"}
 KEYS = ("format", "version", "plans", "card", "sha256")
 
 Tensors = dict[str, npt.NDArray[np.float32]]
@@ -72,6 +74,9 @@ class Model:
         for name, array in self.tensors.items():
             if not np.isfinite(array).all():
                 raise ModelError(f"tensor `{name}` holds values that are not finite")
+        for name in _sign_shapes(self.plans):
+            if not are_signs(self.tensors[name]):
+                raise ModelError(f"tensor `{name}` holds weights of a binary convolution; accepted: -1 and +1")
         self._check_card()
 
     def _check_card(self) -> None:
@@ -108,7 +113,8 @@ def write_model(path: Path, model: Model, *, half: bool = False, overwrite: bool
 def to_bytes(model: Model, *, half: bool = False) -> bytes:
     """A model as the bytes of its file; see `write_model`.
 
-    Weights of convolutions behind `quantize` take a byte, and any tensor that float16 can hold two, if nothing is lost.
+    Weights of binary convolutions take a bit each, those of convolutions behind `quantize` a byte, and any tensor that
+    float16 can hold two, if nothing is lost.
     """
     stored = stored_tensors(model, half=half)
     plans = msgspec.json.encode(model.plans)
@@ -123,10 +129,12 @@ def to_bytes(model: Model, *, half: bool = False) -> bytes:
 
 
 def stored_tensors(model: Model, *, half: bool = False) -> dict[str, npt.NDArray[Any]]:
-    """The tensors of a model as its file holds them: I8, F16 or F32; see `to_bytes`."""
+    """The tensors of a model as its file holds them: U8 (bits), I8, F16 or F32; see `to_bytes`."""
     bytes_ = {name for plan in model.plans.values() for name in _byte_weights(plan)}
+    binary = _sign_shapes(model.plans)
     return {
-        name: np.ascontiguousarray(_as_stored(array, name in bytes_, half)) for name, array in model.tensors.items()
+        name: pack(array) if name in binary else np.ascontiguousarray(_as_stored(array, name in bytes_, half))
+        for name, array in model.tensors.items()
     }
 
 
@@ -145,6 +153,12 @@ def _byte_weights(plan: Plan) -> set[str]:
     rounded = {node.name for node in plan.nodes if isinstance(node.op, Quantize)}
     convolutions = (node for node in plan.nodes if isinstance(node.op, Conv2d))
     return {node.tensors["weight"] for node in convolutions if node.inputs[0] in rounded}
+
+
+def _sign_shapes(plans: Mapping[str, Plan]) -> dict[str, tuple[int, ...]]:
+    """Names of the weights of binary convolutions -> their shapes."""
+    nodes = [node for plan in plans.values() for node in plan.nodes if isinstance(node.op, BinaryConv2d)]
+    return {node.tensors["weight"]: node.op.tensor_shapes()["weight"] for node in nodes if "weight" in node.tensors}
 
 
 def read_model(path: Path) -> Model:
@@ -182,9 +196,28 @@ def from_bytes(data: bytes) -> Model:
         card = msgspec.json.decode(metadata["card"], type=ModelCard)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ModelError(f"plan or card is not valid: {error}") from error
-    model = Model(plans, {name: array.astype(np.float32) for name, array in stored.items()}, card)
+    model = Model(plans, _in_memory(stored, _sign_shapes(plans)), card)
     model.check()
     return model
+
+
+def _in_memory(stored: Mapping[str, npt.NDArray[Any]], signs: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """Stored tensors as float32.
+
+    Raises:
+        ModelError: if one is stored as bits that should not be, or the other way round.
+    """
+    tensors: Tensors = {}
+    for name, array in stored.items():
+        if (array.dtype == np.uint8) != (name in signs):
+            raise ModelError(
+                f"tensor `{name}` is stored as {array.dtype}; bits (U8) are for binary weights, and they alone"
+            )
+        try:
+            tensors[name] = unpack(array, signs[name]) if name in signs else array.astype(np.float32)
+        except ModelError as error:
+            raise ModelError(f"tensor `{name}`: {error}") from error
+    return tensors
 
 
 def _in_order(data: bytes) -> bytes:

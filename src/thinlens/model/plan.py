@@ -123,6 +123,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         channels, sizes = self.channels(), self.sizes(size)
         return sum(n.op.macs(tuple(channels[i] for i in n.inputs), sizes[n.name]) for n in self.nodes)
 
+    def binary_macs(self, size: Size) -> int:
+        """Multiply-accumulates of two signs for an input of ``size``, which are not among `macs`."""
+        channels, sizes = self.channels(), self.sizes(size)
+        return sum(n.op.binary_macs(tuple(channels[i] for i in n.inputs), sizes[n.name]) for n in self.nodes)
+
     def tensor_names(self) -> set[str]:
         """Names of all tensors that the plan uses."""
         return {name for node in self.nodes for name in node.tensors.values()}

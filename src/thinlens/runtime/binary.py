@@ -54,6 +54,8 @@ class Kind(enum.IntEnum):
     EDGE_SR = 24
     QUANTIZE = 25
     LOW_CONV2D = 26
+    SIGN = 27
+    BINARY_CONV2D = 28
 
 
 class Precision(enum.IntEnum):

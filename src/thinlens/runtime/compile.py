@@ -30,6 +30,7 @@ from thinlens.runtime.binary import (
 )
 from thinlens.runtime.fuse import OneLayer, absorbed, find_one_layer, live_nodes
 from thinlens.runtime.low import LowConv, find_low, precision_of
+from thinlens.runtime.signs import BinaryChain, find_binary
 
 Tensors = Mapping[str, Array]
 LARGEST_SUM = 1e15
@@ -122,9 +123,14 @@ class _Network:
         fused = absorbed(self.nodes, self.image, tuple(ACTIVATIONS))
         inside = {activation.name for activation in fused.values()}
         inside |= {node.name for conv in low.convs.values() for node in conv.nodes[1:]}
+        binary = find_binary(self.nodes, self.image, tuple(ACTIVATIONS))
+        inside |= {node.name for chain in binary.values() for node in chain.nodes[:-1]}
         values = {INPUT: lq}
         for node in self.nodes:
             if node.name in inside:
+                continue
+            if node.name in binary:
+                values[node.name] = _add_binary(program, binary[node.name], values, self.tensors)
                 continue
             own = {role: self.tensors[name] for role, name in node.tensors.items()}
             inputs = [values[name] for name in node.inputs]
@@ -241,6 +247,21 @@ def _add_low_conv(program: Program, low: LowConv, inputs: Sequence[int], tensors
     kind = low.precision, precision_of(low.rounding), *_levels(low.rounding)
     params = [*kind, *_sides(op), PAD_MODES[op.pad_mode], 1, int(bias is not None), which, slope]
     return program.add(Kind.LOW_CONV2D, inputs, params, [*parts, *slopes], low.conv.name)
+
+
+def _add_binary(program: Program, chain: BinaryChain, values: Mapping[str, int], tensors: Tensors) -> int:
+    """Add a binary convolution with all that is computed at its end, and before it the signs that it reads."""
+    conv = chain.conv
+    op: Any = conv.op
+    own = {role: tensors[name] for role, name in conv.tensors.items()}
+    signs = program.add(Kind.SIGN, [values[conv.inputs[0]]], [], [own["threshold"]], conv.name)
+    bias, shift = ([] if node is None else [tensors[node.tensors["bias"]]] for node in (chain.bias, chain.shift))
+    which, slope, slopes = _activation(chain.activation, tensors)
+    inputs = [signs, values[chain.shortcut]] if chain.repeat else [signs]
+    sides = op.in_channels, op.out_channels, *op.kernel, *op.padding, op.pad_value
+    params = [*sides, len(bias), len(shift), chain.repeat, which, slope]
+    parts = [own["weight"], own["scale"], *bias, *slopes, *shift]
+    return program.add(Kind.BINARY_CONV2D, inputs, params, parts, conv.name)
 
 
 def _margins(op: Any) -> list[Number]:

@@ -12,7 +12,7 @@ lie outside the image; such rows are *padding*, made for the op's own input by i
 from typing import get_args
 
 from thinlens.model.ops.border import BORDERS, NO_ROWS, Border, PadMode, Rows, border_index, image_rows
-from thinlens.model.ops.conv import Conv2d, ConvTranspose2d
+from thinlens.model.ops.conv import BinaryConv2d, Conv2d, ConvTranspose2d
 from thinlens.model.ops.frame import Bands, Unbands, band_count
 from thinlens.model.ops.pixelwise import (
     Add,
@@ -73,6 +73,7 @@ AnyOp = (
     | Unbands
     | Quantize
     | Bfloat16
+    | BinaryConv2d
 )
 OPS: tuple[type[Op], ...] = get_args(AnyOp)
 
@@ -86,6 +87,7 @@ __all__ = [
     "AnyOp",
     "Bands",
     "Bfloat16",
+    "BinaryConv2d",
     "Border",
     "ChannelGather",
     "ChannelMax",

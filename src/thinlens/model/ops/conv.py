@@ -8,6 +8,8 @@ from thinlens.errors import PlanError
 from thinlens.model.ops.border import PadMode, Rows
 from thinlens.model.ops.record import Channels, Fresh, KernelSize, Op, Padding, Size, Step, Union
 
+BinarySide = Annotated[int, msgspec.Meta(ge=1, le=15)]
+
 
 class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
     """Cross-correlation. Tensors: ``weight`` (out, in / groups, kh, kw) and, if ``bias``, ``bias`` (out,).
@@ -82,6 +84,58 @@ class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
         for tie in ties[0][1:]:  # groups of several channels must keep their sizes: nothing can be cut alone
             joined = union(joined, tie)
         return [joined] * self.out_channels
+
+
+class BinaryConv2d(Op, frozen=True, kw_only=True, tag="binary_conv2d"):
+    """Cross-correlation of signs: ``scale * conv2d(sign(x + threshold), weight)``, where the sign of 0 is +1.
+
+    Tensors: ``weight`` (out, in, kh, kw), -1 or +1, one bit in a model file; ``threshold`` (in,); ``scale`` (out,).
+    Pixels outside the image count as ``pad_value``, as it is: no threshold is added to it.
+
+    Source: Xia et al., Basic Binary Convolution Unit for Binarized Image Restoration Network, ICLR 2023, section 3.
+    """
+
+    in_channels: Channels
+    out_channels: Channels
+    kernel: tuple[BinarySide, BinarySide]
+    padding: tuple[Padding, Padding] = (0, 0)
+    pad_value: Literal[-1, 0, 1] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(p >= k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise PlanError(f"`binary_conv2d`: padding {self.padding} must be smaller than the kernel {self.kernel}")
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of ``weight``, ``threshold`` and ``scale``."""
+        weight = (self.out_channels, self.in_channels, *self.kernel)
+        return {"weight": weight, "threshold": (self.in_channels,), "scale": (self.out_channels,)}
+
+    def channels_out(self, channels: tuple[int, ...]) -> int:
+        """The record's own number, if the input has the channels it expects."""
+        if channels[0] != self.in_channels:
+            raise PlanError(f"`binary_conv2d`: input has {channels[0]} channels; accepted: {self.in_channels}")
+        return self.out_channels
+
+    def out_size(self, sizes: tuple[Size, ...]) -> Size:
+        """``n + 2 padding - kernel + 1`` on each axis."""
+        out = [n + 2 * p - k + 1 for n, p, k in zip(sizes[0], self.padding, self.kernel, strict=True)]
+        if min(out) < 1:
+            raise PlanError(f"`binary_conv2d`: an input of {sizes[0]} is smaller than the kernel {self.kernel}")
+        return out[0], out[1]
+
+    def in_rows(self, rows: Rows, sizes: tuple[Size, ...]) -> tuple[Rows, ...]:
+        """The rows under the kernel."""
+        return ((rows[0] - self.padding[0], rows[1] - 1 - self.padding[0] + self.kernel[0]),)
+
+    def binary_macs(self, channels: tuple[int, ...], out_size: Size) -> int:
+        """One per weight and output pixel; padding counts as pixels."""
+        taps = self.kernel[0] * self.kernel[1] * self.in_channels
+        return taps * self.out_channels * out_size[0] * out_size[1]
+
+    def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
+        """Output channels are free."""
+        return [fresh() for _ in range(self.out_channels)]
 
 
 class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):

@@ -86,6 +86,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         """Multiply-accumulates for an output of ``out_size``."""
         return 0
 
+    def binary_macs(self, channels: tuple[int, ...], out_size: Size) -> int:
+        """Multiply-accumulates of two signs, which are not among `macs`."""
+        return 0
+
     def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
         """Channel ties of the output for the ties of the inputs: channels with one tie are cut together."""
         joined = ties[0]

@@ -14,7 +14,7 @@ from thinlens.model import ops
 from thinlens.model.ops import Op, Rows, Size
 from thinlens.runtime.reference import pixelwise, spatial
 from thinlens.runtime.reference.borders import Band
-from thinlens.runtime.reference.conv import conv2d, conv_transpose2d
+from thinlens.runtime.reference.conv import binary_conv2d, conv2d, conv_transpose2d
 from thinlens.runtime.reference.pixelwise import pixelwise as each_pixel
 
 Value = npt.NDArray[np.float32]
@@ -25,6 +25,7 @@ BODIES: dict[type[Op], Body] = {
     ops.Affine: each_pixel(pixelwise.affine),
     ops.Bands: spatial.bands,
     ops.Bfloat16: each_pixel(pixelwise.bfloat16),
+    ops.BinaryConv2d: binary_conv2d,
     ops.ChannelGather: each_pixel(pixelwise.channel_gather),
     ops.ChannelMax: each_pixel(pixelwise.channel_max),
     ops.ChannelSlice: each_pixel(pixelwise.channel_slice),

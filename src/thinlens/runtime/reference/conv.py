@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.model.ops import Conv2d, ConvTranspose2d, Rows, Size
+from thinlens.model.ops import BinaryConv2d, Conv2d, ConvTranspose2d, Rows, Size
 from thinlens.runtime.reference.borders import Band, padded, padded_columns
 
 Value = npt.NDArray[np.float32]
@@ -31,19 +31,47 @@ def conv2d(
     Returns:
         ``C', stop - start, W'`` float32.
     """
-    kh, kw = op.kernel
     (reach,) = op.in_rows(rows, sizes)
     x = padded(inputs[0], reach, sizes[0][0], op.pad_mode)
     x = padded_columns(x, op.padding[1], op.padding[1], op.pad_mode)
-    windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(1, 2))[:, :: op.stride, :: op.stride]
-    weight = tensors["weight"].reshape(op.groups, op.out_channels // op.groups, -1)
-    out = np.empty((op.out_channels, windows.shape[1], windows.shape[2]), np.float32)
-    for y in range(out.shape[1]):
-        taps = np.ascontiguousarray(windows[:, y].transpose(0, 2, 3, 1))  # C kh kw W
-        out[:, y] = (weight @ taps.reshape(op.groups, -1, out.shape[2])).reshape(op.out_channels, -1)
+    out = _correlate(x, tensors["weight"], op.stride, op.groups)
     if op.bias:
         out += tensors["bias"][:, None, None]
     return out
+
+
+def _correlate(x: Value, weight: Value, stride: int = 1, groups: int = 1) -> Value:
+    """``C H W``, padded, with ``weight`` (out, in / groups, kh, kw) -> ``C' H' W'``."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
+    filters = weight.reshape(groups, len(weight) // groups, -1)
+    out = np.empty((len(weight), windows.shape[1], windows.shape[2]), np.float32)
+    for y in range(out.shape[1]):
+        taps = np.ascontiguousarray(windows[:, y].transpose(0, 2, 3, 1))  # C kh kw W
+        out[:, y] = (filters @ taps.reshape(groups, -1, out.shape[2])).reshape(len(weight), -1)
+    return out
+
+
+def binary_conv2d(
+    op: BinaryConv2d, inputs: tuple[Band, ...], tensors: Mapping[str, Value], rows: Rows, sizes: tuple[Size, ...]
+) -> Value:
+    """Cross-correlate signs with signs, which is exact, and scale the sums.
+
+    Args:
+        op: the record.
+        inputs: one band of ``C H W`` float32 rows.
+        tensors: ``weight`` (out, in, kh, kw) of -1 and +1, ``threshold`` (in,) and ``scale`` (out,).
+        rows: asked for.
+        sizes: height and width of the image.
+
+    Returns:
+        ``C', stop - start, W'`` float32.
+    """
+    first, value = inputs[0]
+    signs = np.where(value + tensors["threshold"][:, None, None] >= 0, np.float32(1), np.float32(-1))
+    (reach,) = op.in_rows(rows, sizes)
+    x = padded((first, signs), reach, sizes[0][0], "zero", op.pad_value)
+    x = padded_columns(x, op.padding[1], op.padding[1], "zero", op.pad_value)
+    return tensors["scale"][:, None, None] * _correlate(x, tensors["weight"])
 
 
 def conv_transpose2d(

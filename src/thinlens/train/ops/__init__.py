@@ -5,6 +5,7 @@ of their own for any op.
 """
 
 from thinlens.model.ops import Op
+from thinlens.train.ops.binary_conv import BinaryConv2d
 from thinlens.train.ops.conv import (
     Conv2d,
     ConvTranspose2d,
@@ -50,6 +51,7 @@ BODIES: dict[type[Op], type[OpModule]] = {
         Affine,
         Bands,
         Bfloat16,
+        BinaryConv2d,
         ChannelGather,
         ChannelMax,
         ChannelSlice,
@@ -83,6 +85,7 @@ __all__ = [
     "Affine",
     "Bands",
     "Bfloat16",
+    "BinaryConv2d",
     "ChannelGather",
     "ChannelMax",
     "ChannelSlice",
