@@ -23,8 +23,8 @@ from thinlens.train.datasets.images import read_clean
 SIGMA, QUALITY = 25, 20
 SIDE, SHOWN = 112, 280
 # File of val, and the piece's first row and column.
-NOISY = (("cid22_3779828.webp", 130, 200), ("cid22_2291004.webp", 60, 60))
-BLOCKY = (("clic2025_b939ac34faa9.webp", 596, 560), ("cid22_3779828.webp", 130, 200))
+NOISY = (("cid22_1618269.webp", 40, 60), ("cid22_3779828.webp", 130, 200))
+BLOCKY = (("cid22_225284.webp", 90, 150), ("clic2025_b939ac34faa9.webp", 596, 560))
 
 Bytes = npt.NDArray[np.uint8]
 
