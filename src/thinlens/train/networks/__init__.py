@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from torch import nn
 
 from thinlens.errors import UnknownNameError
+from thinlens.model.card import Task
 from thinlens.train.blocks.binary_conv import FORMS
 from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
+from thinlens.train.networks.dncnn import DncnnConfig
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -37,6 +39,8 @@ LINE_FORMS: tuple[dict[str, Any], ...] = (  # compressed, as before compression,
     {"transmission": "plain"},
     {"transmission": "naive"},
 )
+
+DNCNN = r"dncnn_d([1-9]\d?)_w([1-9]\d{0,2})_(denoise(?=_gray$|$)|deblock$)(_gray)?"
 
 
 class Configuration(Protocol):
@@ -62,7 +66,7 @@ def configurations() -> dict[str, Configuration]:
     """All configurations by name.
 
     At each scale the 395 of the published edge-SR pool, RepRFN with its line, SRResNet with its binary forms, LineDL;
-    for noise and JPEG binary networks.
+    for noise and JPEG DnCNN and its binary form.
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
@@ -86,14 +90,17 @@ def configurations() -> dict[str, Configuration]:
     known += [BinaryDncnnConfig("denoise"), BinaryDncnnConfig("deblock")]
     known += [LineConfig(scales, **form) for form in LINE_FORMS for scales in LINE_SCALES]
     known += [UnetConfig()]
+    known += [kind for w in (12, 64) for kind in (DncnnConfig(20, w, "denoise"), DncnnConfig(20, w, "deblock"))]
+    known += [DncnnConfig(17, 64, "denoise", gray=gray) for gray in (False, True)]
     return {configuration.name: configuration for configuration in known}
 
 
 def find_configuration(name: str) -> Configuration:
-    """The configuration of a name; some also in widths that the table does not hold.
+    """The configuration of a name; some also in sizes that the table does not hold.
 
     RFN, RepRFN, RFDN, IMDN, SRResNet and its binary forms, the binary DnCNN and LineDL in any width, such as
-    ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``.
+    ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``; DnCNN in any depth from 2 to 99 too, such as
+    ``dncnn_d8_w12_denoise``.
 
     Raises:
         UnknownNameError: listing near matches.
@@ -104,9 +111,17 @@ def find_configuration(name: str) -> Configuration:
     if asked is not None and published is not None and "width" in (field.name for field in fields(published)):
         wide = replace(published, width=int(asked[2]))
         known.setdefault(wide.name, wide)
+    if name not in known and (size := re.fullmatch(DNCNN, name, re.ASCII)) and int(size[1]) >= 2:
+        known[name] = DncnnConfig(int(size[1]), int(size[2]), size[3], gray=size[4] is not None)  # type: ignore[arg-type]
     if name not in known:
         raise UnknownNameError.of("network", name, known, "`thinlens networks` lists all")
     return known[name]  # type: ignore[no-any-return]
+
+
+def task_of(configuration: Configuration) -> Task:
+    """What a network does: the configuration's ``task``; one that has none is an upscaler."""
+    task: Task = getattr(configuration, "task", "sr")
+    return task
 
 
 def create_network(name: str) -> nn.Module:
