@@ -55,6 +55,18 @@ CASES = {
         ("act", ops.PRelu(slopes=3), "in"),
         ("image", ops.Add(), "act input"),
     ],
+    "straight": [
+        ("head", conv((3, 16)), "input"),
+        ("a", binary((16, 16)), "head"),
+        ("shift", ops.Affine(channels=16), "a"),
+        ("image", binary((16, 3)), "shift"),
+    ],
+    "units": [
+        ("head", conv((3, 64)), "input"),
+        ("a", binary((64, 64)), "head"),
+        ("sum", ops.Add(), "a head"),
+        ("image", binary((64, 3)), "sum"),
+    ],
     "plain": [("image", conv((3, 3)), "input")],
 }
 
@@ -83,10 +95,10 @@ def test_a_value_at_the_threshold_counts_as_positive():
 def test_files_hold_a_bit_a_weight_and_are_not_overwritten(tmp_path):
     from thinlens.export.openvino import write_openvino
 
-    model = model_of(("a", binary((3, 64)), "input"), ("b", binary((64, 64)), "a"), ("image", binary((64, 3)), "b"))
+    model = model_of(*CASES["units"])
     path = tmp_path / "model.xml"
     assert write_openvino(model, path) == sum(file.stat().st_size for file in tmp_path.iterdir())
-    floats = 4 * 9 * 3 * 64  # of the convolution that reads three channels
+    floats = 4 * 9 * 3 * 64  # of the head
     assert path.with_suffix(".bin").stat().st_size < floats + 9 * 64 * 67 / 8 + 4000
     with pytest.raises(OutputError):
         write_openvino(model, path)

@@ -1,13 +1,17 @@
 """OpenVINO IR: what ONNX says, with binary convolutions as the operation that OpenVINO has for them.
 
-No framework's converter writes `BinaryConvolution`; it takes one bit a weight and counts bits, as the engine does. It wants
-the size of the image before it is compiled (`reshape`), and multiples of eight input channels; others stay floats. Signs
-come from a `FakeQuantize` of two levels: what is above its limits is positive, and they are the two numbers just below
-``-threshold``.
+No framework's converter writes `BinaryConvolution`; it takes one bit a weight and counts bits, as the engine does. It
+wants the size of the image before it is compiled (`reshape`). Where OpenVINO 2026.4 computes something else, floats stay:
+input channels that are no multiple of eight, and values that come straight from another binary convolution, whose end
+it then takes the signs into.
+
+Signs come from a `FakeQuantize` of two levels: what is above its limits is positive, and they are the two numbers just
+below ``-threshold``.
 
 Source: OpenVINO operation sets, BinaryConvolution-1 and FakeQuantize-1.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +54,23 @@ def to_network(model: Model) -> Any:
     """A model as `openvino.Model`."""
     network = ov.Core().read_model(to_onnx(model))
     by_name = {name: op for op in network.get_ordered_ops() for out in op.outputs() for name in out.get_names()}
-    for node in without_clashes(model.plan).nodes:
-        if isinstance(node.op, BinaryConv2d) and node.op.in_channels % 8 == 0:  # of others it mistakes the bits
+    nodes = without_clashes(model.plan).nodes
+    for node in nodes:
+        if isinstance(node.op, BinaryConv2d) and node.op.in_channels % 8 == 0 and not _ends_in_signs(node, nodes):
             sums = by_name[f"{node.name}:sums"]
             value = by_name[f"{node.name}:shifted"].input_value(0)
             _replace(sums, _binary_convolution(node, value, model.tensors))
     network.validate_nodes_and_infer_types()
     return network
+
+
+def _ends_in_signs(node: Node, nodes: Sequence[Node]) -> bool:
+    """Whether a binary convolution reads what another one gives, with nothing but affine ops and activations between."""
+    made_by = {made.name: made for made in nodes}
+    source = made_by.get(node.inputs[0])
+    while source is not None and len(source.inputs) == 1 and not isinstance(source.op, BinaryConv2d):
+        source = made_by.get(source.inputs[0])
+    return source is not None and isinstance(source.op, BinaryConv2d)
 
 
 def _replace(old: Any, new: Any) -> None:
