@@ -1,7 +1,7 @@
 """OpenVINO IR: what ONNX says, with binary convolutions as the operation that OpenVINO has for them.
 
-No framework's converter writes `BinaryConvolution`; it takes one bit a weight and counts bits, as the engine does. It
-wants the size of the image before it is compiled (`reshape`). Where OpenVINO 2026.4 computes something else, floats stay:
+No converter of a framework writes `BinaryConvolution`; it takes a bit a weight and counts bits, as the engine does. It
+wants the size of the image before it is compiled (`reshape`). Where OpenVINO 2026.4 is wrong floats stay:
 input channels that are no multiple of eight, and values that come straight from another binary convolution, whose end
 it then takes the signs into.
 
@@ -65,7 +65,7 @@ def to_network(model: Model) -> Any:
 
 
 def _ends_in_signs(node: Node, nodes: Sequence[Node]) -> bool:
-    """Whether a binary convolution reads what another one gives, with nothing but affine ops and activations between."""
+    """Whether a binary convolution reads what another gives, with nothing but affine ops and activations between."""
     made_by = {made.name: made for made in nodes}
     source = made_by.get(node.inputs[0])
     while source is not None and len(source.inputs) == 1 and not isinstance(source.op, BinaryConv2d):
