@@ -104,6 +104,22 @@ def bands_plan(rows=4, warm_up=1, scale=2):
     )
 
 
+def memory_plan(rows=4, warm_up=1, channels=5, scale=1, **fields):
+    """A memory between convolutions in bands; fields are those of `ops.LineMemory`."""
+    memory = ops.LineMemory(channels=channels, **fields)
+    gates = [f"gate{i}" for i in range(memory.gates)]
+    return plan_of(
+        ("bands", ops.Bands(rows=rows, warm_up=warm_up), "input"),
+        ("head", conv((1, channels), bias=True), "bands"),
+        *((name, conv((channels, channels)), "head") for name in gates),
+        ("memory", memory, " ".join([*gates, "input"])),
+        ("both", ops.Concat(count=2), "head memory"),
+        ("tail", conv((2 * channels, scale**2)), "both"),
+        ("shuffle", ops.PixelShuffle(scale=scale), "tail"),
+        ("image", ops.Unbands(rows=rows, warm_up=warm_up, scale=scale), "shuffle input"),
+    )
+
+
 def branches_plan():
     """Every way of moving rows, x2: strides, padding and its opposite, resizing, sums repeated over channels."""
     return plan_of(

@@ -52,7 +52,7 @@ typedef struct tl_schedule {
     int64_t out_width, out_height;   /* out_height 0: not known */
     int64_t out_channels;            /* interleaved */
     int64_t in_first, in_stop;       /* the input rows that must be pushed; in_stop 0: not known */
-    int64_t halo_above, halo_below;  /* farthest rows above and below its own that an output row depends on; -1: the whole image */
+    int64_t halo_above, halo_below;  /* farthest rows above and below its own that an output row depends on; -1: the whole image, or (above) all rows */
     int64_t latency_rows;            /* rows pushed beyond an output row's own before that row comes out */
     int64_t buffer_bytes;            /* everything that a session allocates */
     int64_t whole_image_node;        /* a node that needs the whole image before its first row; -1: none, the plan streams */

@@ -76,6 +76,7 @@ Size size_out(const Plan &plan, const Op &op, const Size *sizes) {
         if (in.height != (op.warm_up + ceil_div(height, op.rows)) * in.frame) throw Refused{"unbands: the bands are not as many as it says"};
         return {in.width, height * op.scale, height * op.scale};
     }
+    if (op.kind == LINE_DELAY) return in;  // what it gives is made later: its size is checked at the end
     for (size_t j = 1; j < op.inputs.size(); ++j) check_equal(op, in, sizes[op.inputs[j]]);
     const bool banded = plan.values[op.inputs[0]].banded;
     Size out{length_out(op, in.width, false), ENDLESS, ENDLESS};
@@ -103,12 +104,20 @@ bool value_sizes(const Plan &plan, int64_t width, int64_t height, Size *sizes, s
             return false;
         }
     }
+    for (size_t i = 0; i < plan.ops.size(); ++i) {
+        const Op &op = plan.ops[i];
+        const Size &given = sizes[i + 1], &later = sizes[op.inputs.back()];
+        if (op.kind != LINE_DELAY || (given.width == later.width && given.height == later.height && given.frame == later.frame)) continue;
+        message = "node " + std::to_string(i) + ": line_delay: the value that it gives differs in size";
+        return false;
+    }
     return true;
 }
 
 View::View(const Plan &plan, int node, int input, const Size *sizes)
     : op_(plan.ops[node]), in_(sizes[op_.inputs[input]]), out_(sizes[node + 1]), input_(input), pad_mode_(op_.pad_mode),
-      single_((op_.kind == ADD || op_.kind == MULTIPLY) && in_.height == 1 && out_.height != 1) {
+      single_((op_.kind == ADD || op_.kind == MULTIPLY) && in_.height == 1 && out_.height != 1),
+      delays_(op_.kind == LINE_DELAY && input == 1) {
     if (op_.kind == RESIZE) pad_mode_ = op_.border == 1 ? SYMMETRIC : EDGE;
     if (op_.kind == BANDS) pad_mode_ = MIRROR;
     if (op_.kind == MAX_POOL) pad_mode_ = ZERO;
@@ -149,8 +158,17 @@ Rows View::rows(int64_t y) const {
     return {local(first).first, local(first + WINOGRAD_ROWS - 1).stop};
 }
 
+// Rows of the band before that stand for row y of a delay; none before the first band.
+Rows View::delayed(int64_t y) const {
+    const int64_t band = frame_of(y), begin = band * out_.frame, row = y - begin;
+    if (band == 0) return {0, 0};
+    const int64_t at = op_.mode == SAME ? begin - out_.frame + row : begin - 1 - (op_.mode == FLIP ? row : 0);
+    return {at, at + 1};
+}
+
 Rows View::reads(int64_t y) const {
     if (single_) return {0, 1};
+    if (delays_) return delayed(y);
     if (op_.kind == BANDS) return {y - int64_t(op_.warm_up) * op_.rows, y - int64_t(op_.warm_up) * op_.rows + 1};
     if (op_.kind == UNBANDS) {
         const int64_t row = int64_t(op_.warm_up) * op_.rows * op_.scale + y;
@@ -162,7 +180,7 @@ Rows View::reads(int64_t y) const {
 }
 
 int64_t View::resolved(int64_t y, int64_t row) const {
-    if (op_.kind == UNBANDS || single_) return row;
+    if (op_.kind == UNBANDS || single_ || delays_) return row;
     const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     const int64_t inside = row - base;
     if (inside >= 0 && inside < size) return row;
@@ -173,7 +191,7 @@ int64_t View::resolved(int64_t y, int64_t row) const {
 int64_t View::ready(int64_t y) const {
     Rows need = rows(y);
     if (input_ == 1 && need.first >= need.stop) return 0;  // only its size matters
-    if (op_.kind == UNBANDS || single_) return need.stop;
+    if (op_.kind == UNBANDS || single_ || delays_) return need.stop;
     if (in_.frame >= ENDLESS) need.stop = std::max(need.stop, height_with(y));
     const int64_t base = op_.kind == BANDS ? 0 : frame_of(y) * in_.frame, size = op_.kind == BANDS ? in_.height : in_.frame;
     int64_t stop = need.stop - base;
@@ -213,6 +231,11 @@ int64_t View::lowest(int64_t y) const {
 int64_t View::keep(int64_t y) const {
     const Rows need = rows(y);
     if (single_) return 0;
+    if (delays_) {
+        const int64_t begin = frame_of(y) * out_.frame;
+        if (begin == 0) return op_.mode == LAST ? out_.frame - 1 : 0;
+        return op_.mode == SAME ? y - out_.frame : op_.mode == LAST ? begin - 1 : begin - out_.frame;
+    }
     if (need.first >= need.stop && (op_.kind == RESIZE || op_.kind == UNBANDS) && input_ == 1) return ENDLESS * 2;  // only its size matters
     if (op_.kind == UNBANDS) return need.first;
     if (op_.kind == BANDS) return lowest(y);
@@ -276,7 +299,12 @@ int64_t winograd_bytes(const Op &op) {
 
 int64_t low_run(const Op &op) { return round_up(TILE + op.kw - 1, 16); }
 
-int64_t low_sum_bytes(const Op &op) { return round_up(op.out, 16) * TILE * 4; }
+// Binary: no sums, but corrections of a tile and one number of each channel, a tile of zeros, and pointers to the taps.
+int64_t low_sum_bytes(const Op &op) {
+    const int64_t channels = round_up(op.out, 16);
+    if (op.kind != BINARY_CONV2D) return channels * TILE * 4;
+    return round_up((channels * (TILE + 1) + TILE) * 4 + op.kh * op.low_elements() * op.kw * int64_t(sizeof(void *)), 64);
+}
 
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out) {
     switch (op.kind) {

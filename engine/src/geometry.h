@@ -45,11 +45,13 @@ private:
     int64_t lowest(int64_t y) const;
     int64_t height_with(int64_t y) const;
     Rows local(int64_t y) const;
+    Rows delayed(int64_t y) const;
     const Op &op_;
     const Size &in_, &out_;
     int input_;
     int pad_mode_;
     bool single_;  // the input is one row, repeated
+    bool delays_;  // the input is read one band late
 };
 
 // Output rows that `rows` input rows of a value of endless height let an op's later rows repeat after: 1, or a stride's period.

@@ -98,6 +98,7 @@ bool is_aligned(const Layout &layout, int node) {
         case GATHER:
         case CHANNEL_MAX:
         case SOFTMAX_SUM:
+        case LSTM_CELL:
         case QUANTIZE:
         case SIGN: return true;
         default: return false;
@@ -110,7 +111,8 @@ void choose_rows(Layout &layout) {
     const int count = layout.count();
     const tl_request &request = layout.request;
     std::vector<Rows> wanted(count + 1, Rows{ENDLESS, 0});
-    const bool all = request.first_row == 0 && (request.stop_row == 0 || request.stop_row == layout.sizes[count].height);
+    const bool all = plan.remembers() ||  // then every row depends on all above it
+                     (request.first_row == 0 && (request.stop_row == 0 || request.stop_row == layout.sizes[count].height));
     wanted[count] = all ? Rows{0, ENDLESS} : Rows{request.first_row, request.stop_row};
     for (int i = count - 1; i >= 0; --i) {
         Rows made = all ? Rows{0, ENDLESS} : wanted[i + 1].first < wanted[i + 1].stop ? wanted[i + 1] : Rows{0, 0};
@@ -342,9 +344,10 @@ void halo(const Plan &plan, const tl_request &request, const Layout &layout, int
         for (int i = count - 1; i >= 0; --i) {
             if (wanted[i + 1].first >= wanted[i + 1].stop) continue;
             for (size_t j = 0; j < plan.ops[i].inputs.size(); ++j) {
+                if (plan.ops[i].kind == LINE_DELAY && j == 1) continue;  // bands above
                 const View view(plan, i, int(j), sizes);
                 Rows a = view.reads(wanted[i + 1].first), b = view.reads(wanted[i + 1].stop - 1);
-                const bool banded = plan.values[plan.ops[i].inputs[j]].banded;
+                const bool banded = plan.values[plan.ops[i].inputs[j]].banded && plan.ops[i].kind != UNBANDS;
                 if (a.first >= a.stop) continue;
                 const Size &in = sizes[plan.ops[i].inputs[j]];
                 if (banded) {
@@ -358,6 +361,7 @@ void halo(const Plan &plan, const tl_request &request, const Layout &layout, int
         const int64_t own = y * in_height / out_height;
         above = std::max(above, own - wanted[0].first), below = std::max(below, wanted[0].stop - 1 - own);
     }
+    if (plan.remembers()) above = -1;
 }
 
 }  // namespace thinlens

@@ -104,7 +104,7 @@ void Stepper::advance(Progress *progress, int64_t available) {
             case ABSORBED: break;
             case MADE: {
                 const auto &readers = layout_.plan->values[node + 1].readers;
-                if (!readers.empty()) node = readers.back();  // the last reader is nearest to the output
+                if (!readers.empty()) node = std::max<int>(node, readers.back());  // the last reader is nearest to the output
                 break;
             }
         }

@@ -18,7 +18,8 @@ constexpr int64_t MAX_PHASES = 1 << 15;  // of all transposed convolutions, squa
 const char *const NAMES[KIND_END] = {"", "pixels_in", "pixels_out", "conv2d", "conv_transpose2d", "activation", "clamp", "affine",
                                      "add", "multiply", "concat", "channel_gather", "channel_max", "softmax_sum", "pixel_shuffle",
                                      "pixel_unshuffle", "max_pool", "resize", "pad", "crop", "global_mean", "global_std", "bands",
-                                     "unbands", "edge_sr", "quantize", "conv2d in low precision", "sign", "binary_conv2d"};
+                                     "unbands", "edge_sr", "quantize", "conv2d in low precision", "sign", "binary_conv2d",
+                                     "line_delay", "lstm_cell"};
 
 struct Bad {
     std::string what;
@@ -152,6 +153,11 @@ void read_params(Params p, Op &op) {
             break;
         case BANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64); break;
         case UNBANDS: op.rows = p.integer(1, 1024), op.warm_up = p.integer(0, 64), op.scale = p.integer(1, 64); break;
+        case LINE_DELAY:
+            op.in = p.integer(1, MAX_CHANNELS), op.mode = p.integer(SAME, LAST);
+            op.later = p.integer(1, int(MAX_NODES));
+            break;
+        case LSTM_CELL: op.mode = p.integer(CELL_STATE, CELL_OUTPUT); break;
         case QUANTIZE:
             op.precision = p.integer(INT8, BFLOAT16), op.out_type = p.integer(0, 1) ? op.precision : int(FLOATS);
             read_levels(p, op);
@@ -192,6 +198,7 @@ int arity(const Op &op) {
         case RESIZE: return op.factor ? 1 : 2;
         case CONCAT: return int(op.inputs.size());
         case BINARY_CONV2D: return op.repeat ? 2 : 1;
+        case LSTM_CELL: return op.mode == CELL_STATE ? 5 : 3;
         default: return 1;
     }
 }
@@ -276,6 +283,11 @@ int channels_out(const Plan &plan, const Op &op) {
         case SOFTMAX_SUM: check(in == channels(1), "softmax_sum: values and logits differ in number"); return 1;
         case PIXEL_SHUFFLE: check(in % (op.scale * op.scale) == 0, "pixel_shuffle: channels do not divide"); return in / (op.scale * op.scale);
         case PIXEL_UNSHUFFLE: check(int64_t(in) * op.scale * op.scale <= MAX_CHANNELS, "pixel_unshuffle: too many channels"); return in * op.scale * op.scale;
+        case LINE_DELAY: return op.in;
+        case LSTM_CELL:
+            for (int j = 0; j < arity(op); ++j)
+                check(channels(size_t(j)) == (j == arity(op) - 2 ? 4 * in : in), "lstm_cell: inputs have different numbers of channels");
+            return in;
         case EDGE_SR: check(in == 1, "edge_sr: the input must have one channel"); return 1;
         case PIXELS_OUT:
             if (op.mode >= OUT_YCBCR) check(in >= 3, "pixels_out: three channels at least");
@@ -320,7 +332,18 @@ bool banded_out(const Plan &plan, const Op &op) {
         return false;
     }
     for (int32_t input : op.inputs) check(plan.values[input].banded == first, "a node mixes banded and plain values");
+    check(first || op.kind != LINE_DELAY, "line_delay: it stands outside of bands");
     check(!first || !(op.absorbs() || op.kind == PIXELS_OUT), "an op that cannot work on bands stands between bands and unbands");
+    return first;
+}
+
+// The `bands` that all of an op's inputs in bands come from.
+int section_out(const Plan &plan, const Op &op, int index) {
+    if (op.kind == BANDS) return index;
+    if (op.kind == UNBANDS) return -1;
+    const int first = plan.values[op.inputs[0]].section;
+    for (int32_t input : op.inputs)
+        if (plan.values[input].section != first) return -1;
     return first;
 }
 
@@ -483,11 +506,11 @@ void pack_low(const Plan &plan, Op &op) {
 void pack_binary(Op &op) {
     const int64_t taps = int64_t(op.kh) * op.kw, count = op.in * taps;
     for (int64_t i = 0; i < count * op.out; ++i) check(std::fabs(op.weight[i]) == 1.0f, "a weight is not -1 or +1");
-    for (int first = 0; first < op.out; first += LOW_BLOCK)
+    for (int first = 0; first < op.out; first += BINARY_BLOCK)
         for (int ky = 0; ky < op.kh; ++ky)
             for (int64_t e = 0; e < op.low_elements(); ++e)
                 for (int kx = 0; kx < op.kw; ++kx)
-                    for (int o = first; o < std::min(first + LOW_BLOCK, op.out); ++o) {
+                    for (int o = first; o < std::min(first + BINARY_BLOCK, op.out); ++o) {
                         uint32_t bits = 0;
                         for (int64_t c = e * 32; c < std::min<int64_t>(op.in, e * 32 + 32); ++c)
                             if (filter_at(op, o, c, op.in)[ky * op.kw + kx] < 0) bits |= 1u << (c % 32);
@@ -540,7 +563,7 @@ void add_node(Plan &plan, const Bytes &bytes, uint32_t index, const std::vector<
     uint32_t field[8];
     for (int i = 0; i < 8; ++i) field[i] = bytes.u32(at + 4 * i);
     Op op;
-    check(field[0] >= 1 && field[0] < KIND_END, "a node is of an unknown kind");
+    check(field[0] >= 1 && field[0] < KIND_END && NAMES[field[0]], "a node is of an unknown kind");
     check(field[7] == 0, "a reserved field is not zero");
     op.kind = Kind(field[0]);
     const auto inside = [&](uint32_t first, uint32_t count) { return first <= words.size() && count <= words.size() - first; };
@@ -562,13 +585,29 @@ void add_node(Plan &plan, const Bytes &bytes, uint32_t index, const std::vector<
     check_types(plan, op);
     Value value;
     value.type = type_out(op), value.channels = channels_out(plan, op), value.made_by = int(index);
-    value.banded = banded_out(plan, op), value.zero = op.zero;
+    value.banded = banded_out(plan, op), value.zero = op.zero, value.section = section_out(plan, op, int(index));
     pack(plan, op);
     for (int32_t input : op.inputs) {
         auto &readers = plan.values[input].readers;
         if (readers.empty() || readers.back() != int(index)) readers.push_back(int(index));
     }
     plan.ops.push_back(std::move(op)), plan.values.push_back(std::move(value));
+}
+
+// Delays read what is made after them. Bands come from one `bands` alone, on the way there and back: so each band depends on itself
+// and on those before it, and none waits for itself.
+void close_loops(Plan &plan) {
+    for (size_t i = 0; i < plan.ops.size(); ++i) {
+        Op &op = plan.ops[i];
+        if (op.kind != LINE_DELAY) continue;
+        check(size_t(op.later) < plan.values.size() && op.later > int(i) + 1, "line_delay: accepted: a value that is made later");
+        Value &later = plan.values[op.later];
+        const int section = plan.values[i + 1].section;
+        check(later.type == PLANES && later.channels == op.in && later.banded, "line_delay: it gives other channels, or no bands");
+        check(section >= 0 && later.section == section, "line_delay: the bands come from elsewhere");
+        op.inputs.push_back(op.later);
+        later.readers.insert(std::lower_bound(later.readers.begin(), later.readers.end(), int32_t(i)), int32_t(i));
+    }
 }
 
 void check_border(const Plan &plan, uint32_t output) {
@@ -610,6 +649,7 @@ void parse(const Bytes &bytes, Plan &plan) {
             refuse("node " + std::to_string(i) + ": " + bad.what);
         }
     }
+    close_loops(plan);
     check_border(plan, output);
     plan.hash = 1469598103934665603ull;
     for (size_t i = 0; i < bytes.size(); ++i) plan.hash = (plan.hash ^ *bytes.at(i, 1)) * 1099511628211ull;
@@ -620,6 +660,12 @@ void parse(const Bytes &bytes, Plan &plan) {
 const char *kind_name(Kind kind) { return kind < KIND_END ? NAMES[kind] : "?"; }
 
 int pixel_bytes(int type) { return type == U8 ? 1 : type == U16 ? 2 : 4; }
+
+bool Plan::remembers() const {
+    for (const Op &op : ops)
+        if (op.kind == LINE_DELAY) return true;
+    return false;
+}
 
 bool Plan::needs_height() const {
     for (const Op &op : ops)

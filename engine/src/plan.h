@@ -14,13 +14,15 @@ namespace thinlens {
 enum Kind : uint32_t {
     PIXELS_IN = 1, PIXELS_OUT, CONV2D, CONV_TRANSPOSE2D, ACTIVATION, CLAMP, AFFINE, ADD, MULTIPLY, CONCAT, GATHER,
     CHANNEL_MAX, SOFTMAX_SUM, PIXEL_SHUFFLE, PIXEL_UNSHUFFLE, MAX_POOL, RESIZE, PAD, CROP, GLOBAL_MEAN, GLOBAL_STD,
-    BANDS, UNBANDS, EDGE_SR, QUANTIZE, LOW_CONV2D, SIGN, BINARY_CONV2D, KIND_END
+    BANDS, UNBANDS, EDGE_SR, QUANTIZE, LOW_CONV2D, SIGN, BINARY_CONV2D, LINE_DELAY, LSTM_CELL, KIND_END
 };
 enum PadMode { ZERO = 0, EDGE = 1, MIRROR = 2, SYMMETRIC = 3 };  // the last for resizing only
 enum Act { NONE = 0, RELU, LEAKY, PRELU, TANH, SIGMOID, ACT_END };
 enum PixelType { U8 = 0, U16 = 1, F32 = 2 };
 enum InMode { IN_PLANES = 0, IN_YCBCR = 1, IN_LEVELS = 2 };
 enum OutMode { OUT_PLANES = 0, OUT_CLAMP = 1, OUT_YCBCR = 2, OUT_LUMA = 3 };
+enum Align { SAME = 0, FLIP = 1, LAST = 2 };  // which row of the band before stands for a row
+enum CellMode { CELL_STATE = 0, CELL_OUTPUT = 1 };
 enum ResizeMode { NEAREST = 0, BILINEAR = 1, BICUBIC = 2 };
 enum ValueType { RAW_IN, PLANES, LEVELS, RAW_OUT, BYTES, HALVES, BITS };  // the last three: planes of elements in low precision
 enum Precision { FLOATS = 0, INT8 = 1, BFLOAT16 = 2, BINARY = 3 };
@@ -58,6 +60,7 @@ struct ConvPhase {               // one output column phase of a transposed conv
 // Low precision: output channels whose sums are made together; elements of a tap that are summed before they are added to the rest;
 // bytes of one tile of weights.
 constexpr int LOW_BLOCK = 4, LOW_DEPTH = 16, LOW_TILE = 1024;
+constexpr int BINARY_BLOCK = 2;  // output channels whose bits are counted together
 
 // One op. Fields that a kind does not have keep their defaults; names follow docs/engine.md.
 struct Op {
@@ -74,6 +77,7 @@ struct Op {
     float coefficient = 0;
     int top = 0, bottom = 0, left = 0, right = 0;
     int rows = 0, warm_up = 0;
+    int later = -1;  // line_delay: the value that it gives one band late, which becomes its second input
     int family = 0, candidates = 0;
     bool raw_out = false;
     int pad_value = 0, repeat = 0;              // binary: what lies outside; channels of the result that share one of the shortcut, 0: none
@@ -108,6 +112,7 @@ struct Value {
     int made_by = -1;               // node; -1: the input
     std::vector<int32_t> readers;   // nodes, ascending
     bool banded = false;
+    int section = -1;  // the `bands` that all bands behind it come from; -1: none, or several
     int zero = 0;  // BYTES: which stands for 0
     int64_t planes() const { return elements_of(channels, type == BYTES ? INT8 : type == HALVES ? BFLOAT16 : type == BITS ? BINARY : FLOATS); }
 };
@@ -124,6 +129,7 @@ struct Plan {
     const Kernels *kernels = nullptr;
     const char *isa = "";
 
+    bool remembers() const;         // rows depend on all rows above
     bool needs_height() const;      // an op asks for the height before its first row
     int whole_image_node() const;   // -1: none
     int64_t bytes() const;

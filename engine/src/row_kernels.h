@@ -88,6 +88,36 @@ void copy_row(const Task &task) {
     for (int c = 0; c < task.out_channels; ++c) copy_plane(task, plane(task.in[0], 0, c), c);
 }
 
+// A row of the band before; zeros before the first band.
+void line_delay(const Task &task) {
+    for (int c = 0; c < task.out_channels; ++c) {
+        if (task.in[1].count)
+            copy_plane(task, plane(task.in[1], 0, c), c);
+        else
+            std::memset(task.out + c * task.out_plane, 0, size_t(task.out_width) * 4);
+    }
+}
+
+// Gates are what they see of the band and what is recalled: input, forget, output and candidate, all channels of each.
+void lstm_cell(const Task &task) {
+    const bool state = task.op->mode == thinlens::CELL_STATE;
+    const Source &recalled = task.in[state ? 3 : 1], &cell = task.in[state ? 4 : 2];
+    const int channels = task.out_channels;
+    for (int c = 0; c < channels; ++c) {
+        const float *s = plane(cell, 0, c);
+        float *out = task.out + c * task.out_plane;
+        const auto gate = [&](int input, int which, int64_t x) {
+            return V::load(plane(task.in[input], 0, c) + x) + V::load(plane(recalled, 0, which * channels + c) + x);
+        };
+        each_vector(task.out_width, [&](int64_t x) {
+            if (state)
+                V::fma(vsigmoid(gate(1, 1, x)), V::load(s + x), vsigmoid(gate(0, 0, x)) * vtanh(gate(2, 3, x))).store(out + x);
+            else
+                (vsigmoid(gate(0, 2, x)) * vtanh(V::load(s + x))).store(out + x);
+        });
+    }
+}
+
 void channel_max(const Task &task) {
     const Source &in = task.in[0];
     each_vector(task.out_width, [&](int64_t x) {

@@ -68,7 +68,8 @@ tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts
     }
     const int64_t scale = std::max<int64_t>(1, height / request.height);  // output rows of one input row stay together
     bool whole = plan.whole_image_node() >= 0;
-    for (const Value &value : plan.values) whole = whole || value.banded;
+    for (const Value &value : plan.values)
+        if (value.banded) whole = true, parts.threads = threads;
     for (const Op &op : plan.ops)
         if (op.winograd || op.kind == LOW_CONV2D || op.kind == BINARY_CONV2D) whole = true, parts.threads = threads;
     const int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);

@@ -132,3 +132,16 @@ def test_rows_come_out_before_the_input_ends(bench):
 def test_nothing_else_is_printed(stream, monkeypatch):
     monkeypatch.setattr(Session, "describe", lambda self: pytest.fail("not asked for"))
     assert stream(bytes(60), "--width", 6, "--format", "gray8")[2] == ""
+
+
+def test_a_report_says_what_a_pipeline_must_provide_for(stream):
+    image = picture(11, 6, "gray8")
+    code, out, err = stream(image.tobytes(), "--width", 6, "--format", "gray8", "--report")
+    rows = open_model("x2.safetensors").rows(6, channels=1)
+    assert code == 0
+    assert err == (
+        f"thinlens: latency {rows.latency_rows} rows, state {rows.state_bytes} bytes, "
+        f"buffers {rows.buffer_bytes} bytes\n"
+    )
+    assert len(out) == 4 * image.size
+    assert 0 < rows.state_bytes <= min(len(rows.save()), rows.buffer_bytes)

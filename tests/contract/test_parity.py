@@ -32,6 +32,14 @@ def binary(**fields):
     return module
 
 
+BANDS = 3  # that the rows of a memory's inputs are
+
+
+def in_bands(count):
+    """All inputs but the last in bands of the size that is tried."""
+    return lambda size: [(BANDS * size[0], size[1])] * count + [(1, 1)]
+
+
 def same(count):
     """All inputs of the size that is tried."""
     return lambda size: [size] * count
@@ -117,6 +125,12 @@ CASES = [
     (lambda: ops.Bands(rows=3, warm_up=2), (2,), same(1)),
     (lambda: ops.Bands(rows=4), (2,), same(1)),
     (lambda: ops.Unbands(rows=3, warm_up=2), (2, 1), lambda size: [(3 * (2 + -(-size[0] // 3)), size[1]), size]),
+    (lambda: ops.LineMemory(channels=2), (2, 2, 2, 2, 1), in_bands(4)),
+    (lambda: ops.LineMemory(channels=3, align="flip", kernel=(1, 5)), (3, 3, 3, 3, 2), in_bands(4)),
+    (lambda: ops.LineMemory(channels=1, align="last", kernel=(5, 3)), (1, 1, 1, 1, 1), in_bands(4)),
+    (lambda: ops.LineMemory(channels=2, cell="sum"), (2, 1), in_bands(1)),
+    (lambda: ops.LineMemory(channels=2, cell="sum", align="flip"), (2, 3), in_bands(1)),
+    (lambda: ops.LineMemory(channels=2, cell="sum", align="last"), (2, 1), in_bands(1)),
     (lambda: ops.Unbands(rows=2, scale=2), (2, 1), lambda size: [(4 * -(-size[0] // 2), 2 * size[1]), size]),
 ]
 CASE_NAMES = [f"{kind_of(make().op)}-{at}" for at, (make, *_) in enumerate(CASES)]
@@ -144,6 +158,19 @@ NETWORKS = [
     "rfn_rfb3_w6_x3",
     "rfn_rfb3_each_w6_x2",
     "rep_rfn_w6_x4",
+    "line_dn_w6",
+    "line_dn_m4_wide_w4",
+    "line_sr_w6_x2",
+    "line_sr_w6_x3",
+    "line_sr_w6_x4",
+    "unet_denoise_w2",
+    "srresnet_w4_x3",
+    "bbcu_l_w6_x2",
+    "bbcu_m_w4_x4",
+    "bbcu_h_w5_x2",
+    "bbcu_t_w4_x3",
+    "bbcu_denoise_w6",
+    "bbcu_deblock_w5",
 ]
 
 
@@ -172,8 +199,10 @@ def run_torch(module, inputs):
     """One module on whole inputs; in torch, bands stand in the batch."""
     if isinstance(module, ops.Unbands):
         inputs = [torch.cat(inputs[0].split(module.op.rows * module.op.scale, dim=2)), inputs[1]]
+    if isinstance(module, ops.LineMemory):
+        inputs = [*(torch.cat(x.chunk(BANDS, dim=2)) for x in inputs[:-1]), inputs[-1]]
     out = module(*inputs)
-    return torch.cat(tuple(out), dim=1) if isinstance(module, ops.Bands) else out[0]
+    return torch.cat(tuple(out), dim=1) if isinstance(module, ops.Bands | ops.LineMemory) else out[0]
 
 
 @pytest.mark.parametrize(("make", "channels", "sizes_of"), CASES, ids=CASE_NAMES)
@@ -194,9 +223,9 @@ def run_op(op, inputs, tensors, rows=None):
     from thinlens.model.graph import iter_pieces
     from thinlens.model.plan import Extent
 
-    extents = tuple(Extent(*x.shape[1:]) for x in inputs)
+    extents = tuple(Extent(*x.shape[1:], x.shape[1] // BANDS if op.recurrent else None) for x in inputs)
     size = op.out_size(tuple(extent.size for extent in extents))
-    (piece,) = iter_pieces(op, rows or (0, size[0]), extents, Extent(*size))
+    (piece,) = iter_pieces(op, rows or (0, size[0]), extents, Extent(*size, extents[0].band))
     bands = tuple((first, x[:, first:last]) for x, (first, last) in zip(inputs, piece.reads, strict=True))
     return reference.BODIES[type(op)](op, bands, tensors, piece.rows, piece.sizes)
 

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from tests.plans import attention_plan, bands_plan, branches_plan, conv, plan_of, tensors_of, whole_image_plan
+from tests.plans import (
+    attention_plan,
+    bands_plan,
+    branches_plan,
+    conv,
+    memory_plan,
+    plan_of,
+    tensors_of,
+    whole_image_plan,
+)
 from thinlens.model import ops
 
 # Around the widths of vectors, of blocks of output channels, and of tiles of columns.
@@ -174,6 +183,19 @@ def _bands():
         yield f"bands_{name}", plan_of(opened, *middle, closed, input_channels=2)
 
 
+def _memory():
+    for align in ("same", "flip", "last"):
+        yield f"memory_{align}", memory_plan(3, 1, 2, align=align)
+        yield f"memory_sum_{align}", memory_plan(2, 0, 2, cell="sum", align=align)
+    yield "memory_lines", memory_plan(1, 2, kernel=(1, 5))
+    yield "memory_wide", memory_plan(4, 0, channels=17, kernel=(5, 3), align="flip")
+    yield "memory_x2", memory_plan(2, 1, scale=2)
+    gates = [("bands", ops.Bands(rows=2), "input"), ("tanh", ops.Tanh(), "bands")]
+    gates += [("memory", ops.LineMemory(channels=3, kernel=(1, 1)), "bands tanh bands tanh input")]
+    gates += [("again", ops.LineMemory(channels=3, cell="sum"), "memory input")]
+    yield "memory_twice", plan_of(*gates, ("image", ops.Unbands(rows=2), "again input"), input_channels=3)
+
+
 def _low():
     """Convolutions on bytes and bfloat16: alone, one behind the other, in bands, and where some reader wants floats."""
     byte, half = ops.Quantize(scale=0.021, zero=119), ops.Bfloat16()
@@ -274,7 +296,7 @@ def _networks():
 
 CASES = {
     name: plan
-    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _low, _binary, _networks)
+    for part in (_convolutions, _transposed, _pixelwise, _spatial, _global, _bands, _memory, _low, _binary, _networks)
     for name, plan in part()
 }
 
@@ -287,6 +309,9 @@ def tensors_for(name, plan):
         if isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d) and node.inputs[0] not in rounded:
             weight = tensors[node.tensors["weight"]]
             weight *= np.float32(2 / np.sqrt(weight[0].size))
+        if isinstance(node.op, ops.LineMemory):
+            for name in node.tensors.values():
+                tensors[name] *= np.float32(2 / np.sqrt(tensors[name][0].size))
     return tensors
 
 

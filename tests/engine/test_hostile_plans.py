@@ -123,3 +123,75 @@ def test_high_bands_stream_without_a_height(rows, warm_up):
     plan = chain.load()
     schedules = [plan.schedule(Request(7, height, 0, 0)) for height in (0, 30 * rows)]
     assert schedules[0].buffer_bytes == schedules[1].buffer_bytes
+
+
+def memory_chain(later=None, channels=1, source=None):
+    """Bands, a delay, a sum that it gives back, and the image again."""
+    chain = Chain()
+    bands = chain.add(Kind.BANDS, 2, 0)
+    delay = chain.add(Kind.LINE_DELAY, channels, 0, later or 4, inputs=[source or bands])
+    chain.add(Kind.ADD, 1.0, 1.0, inputs=[bands, delay])
+    chain.add(Kind.UNBANDS, 2, 0, 1, inputs=[chain.last, 1])
+    return chain
+
+
+def test_what_is_read_one_band_late_adds_up():
+    image = np.arange(6, dtype=np.float32)[:, None] * np.ones((1, 3), np.float32)
+    out = np.empty_like(image)
+    memory_chain().load().run(image, out, 2)
+    assert out[:, 0].tolist() == [0, 1, 2, 4, 6, 9]
+
+
+@pytest.mark.parametrize("later", [0, 1, 2, 3, 7, 9, 1 << 30])
+def test_a_delay_gives_only_what_is_made_later(later):
+    chain = memory_chain(later=later or -1)
+    with pytest.raises(PlanError, match=r"a parameter is|made later|gives other channels, or no bands"):
+        chain.load()
+
+
+@pytest.mark.parametrize("fields", [{"later": 5}, {"later": 6}, {"source": 1}])
+def test_a_delay_stands_in_bands_and_gives_those(fields):
+    with pytest.raises(PlanError, match=r"no bands|outside of bands|inputs have different"):
+        memory_chain(**fields).load()
+
+
+def test_a_delay_gives_as_many_channels_as_it_says():
+    chain = Chain()
+    bands = chain.add(Kind.BANDS, 2, 0)
+    chain.add(Kind.LINE_DELAY, 2, 0, 4, inputs=[bands])
+    chain.add(Kind.CHANNEL_MAX)
+    chain.add(Kind.UNBANDS, 2, 0, 1, inputs=[chain.last, 1])
+    with pytest.raises(PlanError, match="gives other channels"):
+        chain.load()
+
+
+def test_a_delay_gives_bands_of_its_own_image_only():
+    """Bands of bands would wait for each other."""
+    chain = Chain()
+    bands = chain.add(Kind.BANDS, 2, 0)
+    delay = chain.add(Kind.LINE_DELAY, 1, 0, 6, inputs=[bands])
+    whole = chain.add(Kind.UNBANDS, 2, 0, 1, inputs=[delay, 1])
+    again = chain.add(Kind.BANDS, 2, 0, inputs=[whole])
+    chain.add(Kind.ADD, 1.0, 1.0, inputs=[again, again])
+    chain.add(Kind.UNBANDS, 2, 0, 1, inputs=[chain.last, whole])
+    with pytest.raises(PlanError, match="the bands come from elsewhere"):
+        chain.load()
+
+
+def test_a_delay_gives_bands_of_the_same_size():
+    chain = Chain()
+    bands = chain.add(Kind.BANDS, 2, 0)
+    delay = chain.add(Kind.LINE_DELAY, 1, 0, 4, inputs=[bands])
+    chain.add(Kind.RESIZE, 0, 2, -0.5, 0, inputs=[delay])
+    chain.add(Kind.UNBANDS, 2, 0, 2, inputs=[chain.last, 1])
+    with pytest.raises(ShapeError, match="differs in size"):
+        chain.load().schedule(Request(3, 6, 0, 0))
+
+
+@pytest.mark.parametrize("kinds", [(0, 5), (1, 3), (0, 4), (1, 5)])
+def test_a_cell_takes_as_many_gates_as_it_has(kinds):
+    mode, count = kinds
+    chain = Chain()
+    chain.add(Kind.LSTM_CELL, mode, inputs=[1] * count)
+    with pytest.raises(PlanError, match=r"wrong number of inputs|different numbers of channels"):
+        chain.load()

@@ -18,6 +18,7 @@ from thinlens.bench.subjects import random_model, stack_plan
 from thinlens.errors import ShapeError, UnsupportedOpError
 from thinlens.model import ops
 from thinlens.model.file import Model, write_model
+from thinlens.model.graph import receptive_rows
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import Request, engine
 from thinlens.runtime.session import Session
@@ -33,6 +34,9 @@ STREAMS = (
     "skip_over_depth",
     "bicubic_edge_x3",
     "bands_3_2",
+    "memory_flip",
+    "memory_wide",
+    "memory_x2",
 )
 ASK_FOR_HEIGHT = ("attention", "branches", "whole_image")
 IMAGES = ("tm_5_2_2_edge_mirrored", "tr_5_4_2_edge_free", "luma_3_uint8", "rgb_3_uint16", "deep_gray")
@@ -138,3 +142,12 @@ def test_a_fresh_process_takes_as_much_for_eight_times_the_height(tmp_path):
     assert low["buffer_bytes"] == high["buffer_bytes"]
     assert high["peak"] == pytest.approx(low["peak"], rel=0.05)
     assert max(low["peak"], high["peak"]) - bare <= 100e6
+
+
+@pytest.mark.parametrize(("name", "plan"), [("bands", plans.bands_plan(4, 1)), ("memory", plans.memory_plan(4, 1))])
+@pytest.mark.parametrize("height", [0, 40])
+def test_rows_behind_an_output_row_are_those_of_its_bands(name, plan, height):
+    schedule = load(plan, plans.tensors_of(plan)).schedule(Request(20, height, 0, 0))
+    above, below = receptive_rows(plan, 2 if name == "bands" else 1)
+    assert schedule.halo_below == below
+    assert schedule.halo_above == (above if name == "bands" else -1)

@@ -17,7 +17,16 @@ from thinlens.runtime.session import Session
 pytestmark = pytest.mark.usefixtures("native")
 
 HEIGHT, WIDTH, AT = 24, 21, 11
-FLOATS = ("conv_c17", "conv_stride3_mirror", "deconv_9s2_edge", "branches", "attention", "bands_3_2", "whole_image")
+FLOATS = (
+    "conv_c17",
+    "conv_stride3_mirror",
+    "deconv_9s2_edge",
+    "branches",
+    "attention",
+    "bands_3_2",
+    "memory_wide",
+    "whole_image",
+)
 IMAGES = ("tm_5_2_2_edge_mirrored", "max_7_4_3_edge_free", "tr_5_4_2_edge_free", "luma_3_uint8", "rgb_3_uint16")
 NAMES = (*FLOATS, *IMAGES)
 

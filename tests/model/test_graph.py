@@ -6,7 +6,7 @@ from tests import plans
 from tests.conftest import template_matching_plan
 from thinlens.errors import PlanError
 from thinlens.model import ops
-from thinlens.model.graph import channel_ties, depends_on_height, fitting_size, receptive_rows, rows_needed
+from thinlens.model.graph import channel_ties, depends_on_height, fitting_size, receptive_rows, remembers, rows_needed
 from thinlens.model.ops import ChannelMax, Conv2d, Multiply
 from thinlens.model.plan import Node, Plan
 
@@ -243,3 +243,14 @@ def test_a_plan_of_very_many_nodes_is_not_tried_for_long():
     ]
     with pytest.raises(PlanError, match="smaller than the kernel"):
         fitting_size(plans.plan_of(*rows), (1, 1))
+
+
+def test_a_memory_needs_all_rows_above():
+    plan = plans.memory_plan(rows=4, warm_up=0)
+    assert remembers(plan)
+    assert not remembers(plans.bands_plan())
+    extents = plan.extents((16, 5))
+    assert rows_needed(plan, extents, "image", (9, 10))["input"] == (0, 12)
+    above, below = receptive_rows(plan, 1)
+    assert above > 1000
+    assert below == 3

@@ -32,6 +32,7 @@ def _example(kind):
         "Conv2d": conv,
         "ConvTranspose2d": conv,
         "LeakyRelu": {"slope": 0.1},
+        "LineMemory": {"channels": 1},
         "MaxPool": {"kernel": (2, 2)},
         "PixelShuffle": {"scale": 2},
         "PixelUnshuffle": {"scale": 2},
@@ -138,6 +139,7 @@ def test_decoding_is_strict(fields):
         (lambda: ops.Crop(left=-1), "`crop`: `left` is -1"),
         (lambda: ops.Bands(rows=1025), "`bands`: `rows` is 1025"),
         (lambda: ops.Bands(rows=1, warm_up=65), "`bands`: `warm_up` is 65"),
+        (lambda: ops.LineMemory(channels=1, kernel=(2, 1)), r"the kernel is \(2, 1\); accepted: odd sides"),
         (lambda: ops.Unbands(rows=1, scale=0), "`unbands`: `scale` is 0"),
     ],
 )

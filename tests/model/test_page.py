@@ -18,6 +18,7 @@ FIELDS = {
     "binary_conv2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1)},
     "conv2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
     "conv_transpose2d": {"in_channels": 1, "out_channels": 1, "kernel": (1, 1), "bias": True},
+    "line_memory": {"channels": 1},
     "prelu": {},
 }
 

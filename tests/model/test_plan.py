@@ -95,6 +95,7 @@ def test_an_op_that_does_not_pad_shortens_each_band():
 
 BANDS = ("bands", ops.Bands(rows=4, warm_up=1), "input")
 END = ops.Unbands(rows=4, warm_up=1)
+SUM = ops.LineMemory(channels=1, cell="sum")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,9 @@ END = ops.Unbands(rows=4, warm_up=1)
         ([BANDS, ("x", ops.GlobalMean(), "bands")], "node `x`: `global_mean`: needs the whole image"),
         ([BANDS, ("x", ops.Relu(), "bands")], "output `image` is in bands"),
         ([BANDS, ("x", ops.Unbands(rows=4), "bands input")], "accepted: bands of 4 rows, 0 to warm up, and an image"),
+        ([("x", SUM, "input input")], "`line_memory`: accepted: values in bands, and an image at the end"),
+        ([BANDS, ("x", SUM, "bands bands")], "`line_memory`: accepted: values in bands, and an image at the end"),
+        ([BANDS, ("x", SUM, "bands input")], "output `image` is in bands"),
         ([BANDS, ("x", END, "input bands")], "accepted: bands of 4 rows, 1 to warm up, and an image"),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests import plans
 from tests.conftest import template_matching_plan
 from tests.runtime.binary_plans import read_binary
 from thinlens.errors import UnsupportedOpError
@@ -12,6 +13,7 @@ from thinlens.model.ops import (
     Affine,
     Bands,
     Bfloat16,
+    BinaryConv2d,
     ChannelGather,
     ChannelMax,
     ChannelSlice,
@@ -23,6 +25,7 @@ from thinlens.model.ops import (
     GlobalMean,
     GlobalStd,
     LeakyRelu,
+    LineMemory,
     MaxPool,
     Multiply,
     Op,
@@ -152,7 +155,30 @@ def test_ops_of_two_inputs(op, kind, params):
 
 
 def test_there_is_a_rule_for_every_op():
-    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS, Bfloat16, Quantize} == set(OPS)
+    assert {*ACTIVATIONS, *CONVOLUTIONS, *OTHERS, Bfloat16, BinaryConv2d, LineMemory, Quantize} == set(OPS)
+
+
+def test_a_memory_reads_what_it_makes_one_band_late():
+    plan = plans.memory_plan(2, 0, 5, align="flip")
+    found = compiled(plan, plans.tensors_of(plan))[1]
+    kinds = [node.kind for node in found]
+    first = kinds.index(Kind.LINE_DELAY)
+    assert kinds[first : first + 5] == [Kind.LINE_DELAY, Kind.CONV2D, Kind.LINE_DELAY, Kind.LSTM_CELL, Kind.LSTM_CELL]
+    hidden, recalled, cell, state, output = found[first : first + 5]
+    head = found[first - 4].inputs[0]
+    assert (hidden.inputs, hidden.params) == ((head,), (5, 1, first + 5))
+    assert (cell.inputs, cell.params) == ((head,), (5, 1, first + 4))
+    assert (recalled.inputs, recalled.params[:2]) == ((first + 1,), (5, 20))
+    assert state.inputs == (first - 3, first - 2, first, first + 2, first + 3)
+    assert output.inputs == (first - 1, first + 2, first + 4)
+
+
+def test_a_sum_over_bands_is_a_delay_and_an_addition():
+    plan = plans.memory_plan(2, 0, 5, cell="sum", align="last")
+    found = compiled(plan, plans.tensors_of(plan))[1]
+    first = [node.kind for node in found].index(Kind.LINE_DELAY)
+    assert found[first].params == (5, 2, first + 2)
+    assert (found[first + 1].kind, found[first + 1].inputs) == (Kind.ADD, (first, first + 1))
 
 
 @pytest.mark.parametrize(

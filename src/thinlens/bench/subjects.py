@@ -181,7 +181,7 @@ def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]
         for role, shape in node.op.tensor_shapes().items():
             if role == "bias":
                 values = rng.normal(0, 0.05, shape)
-            elif isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d):
+            elif isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d | ops.LineMemory):
                 values = rng.normal(0, gain * np.sqrt(2 / _fan_in(node.op)), shape)
             else:
                 values = rng.uniform(0.1, 0.5, shape)
@@ -189,8 +189,10 @@ def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]
     return tensors
 
 
-def _fan_in(op: ops.Conv2d | ops.ConvTranspose2d) -> float:
+def _fan_in(op: ops.Conv2d | ops.ConvTranspose2d | ops.LineMemory) -> float:
     """Products that one value of the result adds up."""
+    if isinstance(op, ops.LineMemory):
+        return op.channels * prod(op.kernel)
     taps = op.in_channels * prod(op.kernel)
     return taps / op.groups if isinstance(op, ops.Conv2d) else taps / op.stride**2
 

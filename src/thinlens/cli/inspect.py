@@ -80,6 +80,7 @@ def _rows(session: "Session", width: int, height: int | None, format_: RawFormat
         "halo_rows_above": rows.halo_rows_above,
         "halo_rows_below": rows.halo_rows_below,
         "latency_rows": rows.latency_rows,
+        "state_bytes": rows.state_bytes,
         "buffer_bytes": rows.buffer_bytes,
     }
 

@@ -27,10 +27,12 @@ def stream(
         int | None,
         typer.Option(min=1, max=1 << 20, metavar="N", help="Rows that come in; default: as many as there are."),
     ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Say on stderr what a pipeline must provide for.")] = False,
 ) -> None:
     """Restore one image row by row: raw rows from stdin, raw rows to stdout as soon as they are ready.
 
-    Nothing is kept but what later rows need; `thinlens inspect MODEL --width N` says how much that is.
+    Nothing is kept but what later rows need; `thinlens inspect MODEL --width N` says how much that is, and so does
+    `--report`: rows of latency, bytes of state between two rows, and bytes of all buffers.
     """
     from thinlens.runtime.session import open_model
 
@@ -39,6 +41,10 @@ def stream(
     channels, dtype = RAW_FORMATS[format_]
     rows = open_model(model, threads=1).rows(width, height, channels=channels, dtype=dtype)
     shape = (-1, width) if channels == 1 else (-1, width, channels)
+    if report:
+        needs = f"latency {rows.latency_rows} rows, state {rows.state_bytes} bytes, buffers {rows.buffer_bytes} bytes"
+        sys.stderr.write(f"thinlens: {needs}\n")
+        sys.stderr.flush()
     _copy(rows, sys.stdin.buffer, sys.stdout.buffer, shape, dtype)
 
 

@@ -1,7 +1,7 @@
 """How each op is said in ONNX: one small rule each, height and width free.
 
 ``mirror`` padding becomes ONNX's ``reflect``, which is defined only for padding smaller than the image: smaller images
-are then an error of the runtime. `Bands` and `Unbands` cannot be said.
+are then an error of the runtime. `Bands`, `Unbands` and `LineMemory` cannot be said.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,7 @@ from thinlens.model.ops import (
     GlobalMean,
     GlobalStd,
     LeakyRelu,
+    LineMemory,
     MaxPool,
     Multiply,
     Op,
@@ -271,7 +272,8 @@ def _global_std(graph: Graph, node: Node, op: GlobalStd) -> None:
 
 def _unsupported(graph: Graph, node: Node, op: Op) -> None:
     raise UnsupportedOpError(
-        f"node `{node.name}` ({kind_of(op)}): ONNX sees no image as bands; this model runs in thinlens only"
+        f"node `{node.name}` ({kind_of(op)}): ONNX has no bands of an image, nor memory between them; "
+        "this model runs in thinlens only"
     )
 
 
@@ -301,6 +303,7 @@ RULES: dict[type[Op], Callable[[Graph, Node, Any], None]] = {
     GlobalMean: _global_mean,
     GlobalStd: _global_std,
     LeakyRelu: _leaky_relu,
+    LineMemory: _unsupported,
     MaxPool: _max_pool,
     Multiply: _same("Mul"),
     PRelu: _prelu,

@@ -50,6 +50,9 @@ def iter_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) 
         inputs: extents of its inputs.
         output: extent of its output.
     """
+    if op.recurrent:
+        yield _memory_piece(op, rows, inputs, output)
+        return
     if op.reframes or output.band is None:
         yield _piece(op, rows, tuple(extent.size for extent in inputs), 0)
         return
@@ -74,9 +77,17 @@ def _piece(op: Op, rows: Rows, sizes: tuple[Size, ...], band: int) -> Piece:
     return Piece(rows, sizes, reads, tuple(band * size[0] for size in sizes))
 
 
+def _memory_piece(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Piece:
+    """All bands down to that of the last row asked for, which are made one after the other."""
+    height = output.band or output.height
+    stop = -(-rows[1] // height) * height
+    sizes = tuple(extent.frame for extent in inputs)
+    return Piece(rows, sizes, op.in_rows((rows[0], stop), sizes), (0,) * len(inputs))
+
+
 def _outer_pieces(op: Op, rows: Rows, inputs: tuple[Extent, ...], output: Extent) -> Iterator[Piece]:
     """Of the pieces those that reach furthest: bands between the second and the last but one are all alike."""
-    if op.reframes or output.band is None:
+    if op.reframes or op.recurrent or output.band is None:
         yield from iter_pieces(op, rows, inputs, output)
         return
     bands = _bands(rows, output.band)
@@ -150,6 +161,11 @@ def depends_on_height(plan: Plan) -> bool:
     return any(node.op.whole_image or (isinstance(node.op, Resize) and node.op.factor is None) for node in plan.nodes)
 
 
+def remembers(plan: Plan) -> bool:
+    """True if an output row depends on all rows above it: a memory carries them from band to band."""
+    return any(node.op.recurrent for node in plan.nodes)
+
+
 def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[int, int]:
     """Input rows above and below the input row that an output row lies in, the farthest of all output rows.
 
@@ -158,6 +174,9 @@ def receptive_rows(plan: Plan, scale: int, height: int | None = None) -> tuple[i
         scale: output rows for one input row.
         height: of the image; needed only if `depends_on_height`. Of a tall image and many ops the answer is a bound,
             too large by a small part of the height.
+
+    Returns:
+        The rows above, and those below; above, where the plan `remembers` all of them, about half of `ENDLESS`.
 
     Raises:
         PlanError: if the answer depends on a height that is not given, or the plan takes no image of that height.
@@ -228,16 +247,22 @@ class _Joined:
         return self.find(a)
 
 
+def value_ties(plan: Plan) -> dict[str, list[int]]:
+    """For each channel of each value, the number of the tie that it belongs to: equal numbers are cut together."""
+    joined = _Joined()
+    values = {INPUT: [joined.fresh() for _ in range(plan.input_channels)]}
+    for node in plan.nodes:
+        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), joined.union, joined.fresh)
+    return {name: [joined.find(tie) for tie in ties] for name, ties in values.items()}
+
+
 def channel_ties(plan: Plan) -> list[Tie]:
     """Derive the channel ties of a plan: which channels of which tensors go together.
 
     Every channel of every value belongs to one tie; ops without tensors pass ties on or join them (a pixel shuffle
     joins the phases of a channel, a product its two factors), convolutions begin new ones.
     """
-    joined = _Joined()
-    values = {INPUT: [joined.fresh() for _ in range(plan.input_channels)]}
-    for node in plan.nodes:
-        values[node.name] = node.op.tie(tuple(values[i] for i in node.inputs), joined.union, joined.fresh)
+    values = value_ties(plan)
     made: dict[int, list[tuple[str, int]]] = defaultdict(list)
     read: dict[int, list[tuple[str, int]]] = defaultdict(list)
     passed: dict[int, list[tuple[str, int]]] = defaultdict(list)
@@ -249,6 +274,6 @@ def channel_ties(plan: Plan) -> list[Tie]:
             tables = [(made, node.name), (read, node.inputs[0])]
         for table, value in tables:
             for channel, tie in enumerate(values[value]):
-                table[joined.find(tie)].append((node.name, channel))
-    fixed = {joined.find(t) for name in (INPUT, *plan.outputs.values()) for t in values[name]}
+                table[tie].append((node.name, channel))
+    fixed = {t for name in (INPUT, *plan.outputs.values()) for t in values[name]}
     return [Tie(tuple(made[t]), tuple(read[t]), tuple(passed[t]), t in fixed) for t in sorted(made)]

@@ -185,11 +185,20 @@ def _bands(op: Op, inputs: tuple[tuple[int, int] | None, ...]) -> tuple[int, int
         if inputs != ((op.rows, op.warm_up), None):
             raise PlanError(f"`unbands`: accepted: bands of {op.rows} rows, {op.warm_up} to warm up, and an image")
         return None
+    if op.recurrent:
+        inputs = _of_memory(op, inputs)
     if len(set(inputs)) != 1:
         raise PlanError(f"`{kind_of(op)}`: some inputs are in bands and others not, or in other ones")
     if op.whole_image and inputs[0] is not None:
         raise PlanError(f"`{kind_of(op)}`: needs the whole image, and cannot stand between `bands` and `unbands`")
     return inputs[0]
+
+
+def _of_memory(op: Op, inputs: tuple[tuple[int, int] | None, ...]) -> tuple[tuple[int, int] | None, ...]:
+    """The inputs of a memory that are in bands: all but the image at the end."""
+    if inputs[-1] is not None or None in inputs[:-1]:
+        raise PlanError(f"`{kind_of(op)}`: accepted: values in bands, and an image at the end")
+    return inputs[:-1]
 
 
 def _extent(op: Op, inputs: tuple[Extent, ...]) -> Extent:
@@ -201,7 +210,7 @@ def _extent(op: Op, inputs: tuple[Extent, ...]) -> Extent:
         if isinstance(op, Unbands) and inputs[0].band != op.rows * op.scale:
             raise PlanError(f"`unbands`: bands have {inputs[0].band} rows; accepted: {op.rows * op.scale}")
         return Extent(height, width)
-    if len({extent.bands for extent in inputs}) != 1:
+    if len({extent.bands for extent in inputs[: -1 if op.recurrent else None]}) != 1:
         raise PlanError(f"`{kind_of(op)}`: inputs differ in their number of bands")
     height, width = op.out_size(tuple(extent.frame for extent in inputs))
     bands = inputs[0].bands

@@ -56,6 +56,8 @@ class Kind(enum.IntEnum):
     LOW_CONV2D = 26
     SIGN = 27
     BINARY_CONV2D = 28
+    LINE_DELAY = 29
+    LSTM_CELL = 30
 
 
 class Precision(enum.IntEnum):
@@ -101,6 +103,14 @@ class Family(enum.IntEnum):
     TR = 2
 
 
+class Cell(enum.IntEnum):
+    """What a node of a memory makes of its gates."""
+
+    STATE = 0  # forget s + input candidate
+    OUTPUT = 1  # output tanh(s)
+
+
+ALIGNS = {"same": 0, "flip": 1, "last": 2}
 RESIZE_MODES = {"nearest": 0, "bilinear": 1, "bicubic": 2}
 BORDERS = {"edge": 0, "symmetric": 1}
 

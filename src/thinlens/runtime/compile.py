@@ -30,6 +30,7 @@ from thinlens.runtime.binary import (
 )
 from thinlens.runtime.fuse import OneLayer, absorbed, find_one_layer, live_nodes
 from thinlens.runtime.low import LowConv, find_low, precision_of
+from thinlens.runtime.memory import add_memory
 from thinlens.runtime.signs import BinaryChain, find_binary
 
 Tensors = Mapping[str, Array]
@@ -300,6 +301,8 @@ def _add_node(program: Program, node: Node, inputs: Sequence[int], own: Tensors,
         return program.add(kind, inputs, [*params, *after[:2]], [*tensors, *after[2]], node.name)
     if type(op) in ACTIVATIONS:
         return program.add(Kind.ACTIVATION, inputs, ACTIVATIONS[type(op)](op), tensors, node.name)
+    if isinstance(op, ops.LineMemory):
+        return add_memory(program, op, inputs[:-1], own, node.name)
     if type(op) not in OTHERS:
         raise UnsupportedOpError(f"node `{node.name}`: the native engine has no op `{kind_of(op)}`")
     other, numbers = OTHERS[type(op)](op)

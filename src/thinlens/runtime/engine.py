@@ -221,9 +221,14 @@ class NativeSession:
         check(engine().tl_session_flush(self._handle, out.ctypes.data, out.strides[0], len(out), ctypes.byref(made)))
         return made.value
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that `save` returns."""
+        return int(engine().tl_session_state_bytes(self._handle))
+
     def save(self) -> bytes:
         """Everything between two pushes."""
-        size = int(engine().tl_session_state_bytes(self._handle))
+        size = self.state_bytes
         state = np.empty(size, np.uint8)
         check(engine().tl_session_save(self._handle, state.ctypes.data, size))
         return state.tobytes()

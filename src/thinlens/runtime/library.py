@@ -70,7 +70,7 @@ class Schedule(ctypes.Structure):
     out_channels: int
     in_first: int
     in_stop: int  # 0: not known
-    halo_above: int  # -1: the whole image
+    halo_above: int  # -1: the whole image, or all rows above
     halo_below: int
     latency_rows: int
     buffer_bytes: int

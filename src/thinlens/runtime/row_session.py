@@ -65,14 +65,14 @@ class RowSession:
         self._ended = False
 
     @property
-    def halo_rows(self) -> int:
-        """Rows above or below an output row's own, the farther of the two, that it depends on."""
-        return max(self.halo_rows_above, self.halo_rows_below)
+    def halo_rows(self) -> int | None:
+        """Rows above or below an output row's own, the farther of the two, that it depends on; None: all above."""
+        return None if self.halo_rows_above is None else max(self.halo_rows_above, self.halo_rows_below)
 
     @property
-    def halo_rows_above(self) -> int:
-        """Input rows above an output row's own that it depends on."""
-        return self._schedule.halo_above
+    def halo_rows_above(self) -> int | None:
+        """Input rows above an output row's own that it depends on; None: all, a memory carries them on."""
+        return None if self._schedule.halo_above < 0 else self._schedule.halo_above
 
     @property
     def halo_rows_below(self) -> int:
@@ -88,6 +88,11 @@ class RowSession:
     def buffer_bytes(self) -> int:
         """Bytes of all buffers, whatever the height."""
         return self._schedule.buffer_bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of what is kept between two rows, about what `save` returns: all values that later rows read."""
+        return self._native.state_bytes
 
     @property
     def out_width(self) -> int:

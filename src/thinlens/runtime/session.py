@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from thinlens.errors import PlanError, ShapeError
 from thinlens.model.card import ModelCard
 from thinlens.model.file import Model, read_model
-from thinlens.model.graph import ENDLESS, depends_on_height, fitting_size, receptive_rows
+from thinlens.model.graph import ENDLESS, depends_on_height, fitting_size, receptive_rows, remembers
 from thinlens.model.ops import Size
 from thinlens.model.plan import Plan
 from thinlens.model.value_range import to_unit_range
@@ -166,7 +166,9 @@ class Session:
         return restored
 
     def band_rows(self, width: int) -> int:
-        """Output rows that the reference works on at a time, for an input of ``width``."""
+        """Output rows that the reference works on at a time, for an input of ``width``; all where it remembers rows."""
+        if remembers(self.plan):
+            return ENDLESS
         return max(1, BAND_BYTES // self._row_bytes(width)) * self.card.scale
 
     def working_bytes(self, height: int, width: int, *, channels: int = 3, itemsize: int = 1) -> int:
@@ -187,8 +189,12 @@ class Session:
         return images + pixels * self.card.scale**2 + between
 
     def describe(self) -> dict[str, object]:
-        """What runs, and how: for people and records. Halo rows are None where they depend on the image's height."""
+        """What runs, and how: for people and records.
+
+        Halo rows are None where they depend on the image's height; above also where they are all rows.
+        """
         above, below = (None, None) if depends_on_height(self.plan) else receptive_rows(self.plan, self.card.scale)
+        above = None if remembers(self.plan) else above
         return {
             "model": self.card.name,
             "backend": self._backend(),

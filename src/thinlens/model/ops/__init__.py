@@ -14,6 +14,7 @@ from typing import get_args
 from thinlens.model.ops.border import BORDERS, NO_ROWS, Border, PadMode, Rows, border_index, image_rows
 from thinlens.model.ops.conv import BinaryConv2d, Conv2d, ConvTranspose2d
 from thinlens.model.ops.frame import Bands, Unbands, band_count
+from thinlens.model.ops.memory import GATES, Align, LineMemory
 from thinlens.model.ops.pixelwise import (
     Add,
     Affine,
@@ -71,6 +72,7 @@ AnyOp = (
     | GlobalStd
     | Bands
     | Unbands
+    | LineMemory
     | Quantize
     | Bfloat16
     | BinaryConv2d
@@ -79,11 +81,13 @@ OPS: tuple[type[Op], ...] = get_args(AnyOp)
 
 __all__ = [
     "BORDERS",
+    "GATES",
     "MAX_CHANNELS",
     "NO_ROWS",
     "OPS",
     "Add",
     "Affine",
+    "Align",
     "AnyOp",
     "Bands",
     "Bfloat16",
@@ -101,6 +105,7 @@ __all__ = [
     "GlobalMean",
     "GlobalStd",
     "LeakyRelu",
+    "LineMemory",
     "MaxPool",
     "Multiply",
     "Op",

@@ -6,7 +6,7 @@ import msgspec
 
 from thinlens.errors import PlanError
 from thinlens.model.ops.border import PadMode, Rows
-from thinlens.model.ops.record import Channels, Fresh, KernelSize, Op, Padding, Size, Step, Union
+from thinlens.model.ops.record import Channels, Cut, Fresh, Kept, KernelSize, Op, Padding, Size, Step, Union
 
 BinarySide = Annotated[int, msgspec.Meta(ge=1, le=15)]
 
@@ -84,6 +84,18 @@ class Conv2d(Op, frozen=True, kw_only=True, tag="conv2d"):
         for tie in ties[0][1:]:  # groups of several channels must keep their sizes: nothing can be cut alone
             joined = union(joined, tie)
         return [joined] * self.out_channels
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """Filters by the output's channels, and in each the input's; a channel for itself has one filter."""
+        fields = {"in_channels": len(kept[0]), "out_channels": len(made)}
+        inputs: Kept | None = kept[0]
+        if self.groups > 1:
+            inputs = None
+            if self.groups == self.in_channels == self.out_channels:
+                fields["groups"] = len(made)
+            elif (len(kept[0]), len(made)) != (self.in_channels, self.out_channels):
+                raise PlanError(f"`conv2d`: channels of {self.groups} groups cannot be cut")
+        return self.with_fields(**fields), {"weight": (made, inputs)} | ({"bias": (made,)} if self.bias else {})
 
 
 class BinaryConv2d(Op, frozen=True, kw_only=True, tag="binary_conv2d"):
@@ -199,3 +211,8 @@ class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):
     def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
         """Output channels are free."""
         return [fresh() for _ in range(self.out_channels)]
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """As a convolution, the weight's first two axes the other way round."""
+        record = self.with_fields(in_channels=len(kept[0]), out_channels=len(made))
+        return record, {"weight": (kept[0], made)} | ({"bias": (made,)} if self.bias else {})

@@ -9,7 +9,9 @@ from thinlens.model.ops.border import Rows
 from thinlens.model.ops.record import (
     MAX_CHANNELS,
     Channels,
+    Cut,
     Fresh,
+    Kept,
     Number,
     Op,
     Size,
@@ -42,6 +44,10 @@ class Affine(Op, frozen=True, kw_only=True, tag="affine"):
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of ``weight`` and ``bias``, those that are there."""
         return {role: (self.channels,) for role in ("weight", "bias") if getattr(self, role)}
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """Numbers by channel."""
+        return self.with_fields(channels=len(made)), super().cut(kept, made)[1]
 
     def channels_out(self, channels: tuple[int, ...]) -> int:
         """The record's own number, if the input has as many."""
@@ -77,6 +83,10 @@ class PRelu(Op, frozen=True, kw_only=True, tag="prelu"):
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of ``weight``."""
         return {"weight": (self.slopes,)}
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """Slopes by channel, unless one is shared."""
+        return self.with_fields(slopes=len(made) if self.per_channel else 1), super().cut(kept, made)[1]
 
     def channels_out(self, channels: tuple[int, ...]) -> int:
         """As many as come in, which must have one slope each unless it is shared."""
@@ -202,6 +212,11 @@ class ChannelSlice(Op, frozen=True, kw_only=True, tag="channel_slice"):
         """The slice of the ties."""
         return ties[0][self.start : self.stop]
 
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """The slice begins after what is left before it."""
+        start = sum(channel < self.start for channel in kept[0])
+        return self.with_fields(start=start, stop=start + len(made)), {}
+
 
 class ChannelGather(Op, frozen=True, kw_only=True, tag="channel_gather"):
     """Channel ``i`` out is channel ``channels[i]`` in: a slice, a repetition, a permutation."""
@@ -217,6 +232,11 @@ class ChannelGather(Op, frozen=True, kw_only=True, tag="channel_gather"):
     def tie(self, ties: tuple[list[int], ...], union: Union, fresh: Fresh) -> list[int]:
         """The ties, moved alike."""
         return [ties[0][channel] for channel in self.channels]
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """The same channels at their new places."""
+        places = {channel: place for place, channel in enumerate(kept[0])}
+        return self.with_fields(channels=tuple(places[self.channels[at]] for at in made)), {}
 
 
 class ChannelMax(Op, frozen=True, kw_only=True, tag="channel_max"):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 import msgspec
 
@@ -20,6 +20,10 @@ Scale = Annotated[int, msgspec.Meta(ge=1, le=16)]
 Number = Annotated[float, msgspec.Meta(ge=-3e38, le=3e38)]  # finite as a float32
 Union = Callable[[int, int], int]  # joins two channel ties, returns the joined one
 Fresh = Callable[[], int]  # a new channel tie
+Kept = list[int]  # channels that are left of a value, ascending
+Cut = tuple[
+    "Op", dict[str, tuple[Kept | None, ...]]
+]  # a record, and what is left of its tensors' first axes; None: all
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -33,6 +37,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
     whole_image: ClassVar[bool] = False  # True: needs every row of its input before it gives one
     reframes: ClassVar[bool] = False  # True: turns an image into bands, or bands into an image
+    recurrent: ClassVar[bool] = False  # True: a band depends on all bands above it; the last input is an image
 
     def __post_init__(self) -> None:
         for name, kind in _field_types(type(self)).items():
@@ -96,6 +101,33 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         for other in ties[1:]:
             joined = [union(a, b) for a, b in zip(joined, other, strict=True)]
         return joined
+
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """What is left of it when channels are cut, as its `tie` allows.
+
+        Args:
+            kept: for each input, the channels that are left, at least one.
+            made: those of the output.
+
+        Returns:
+            The record, and for each tensor that shrinks, what is left along its first axes.
+
+        Raises:
+            PlanError: if it has tensors of which nothing is known.
+        """
+        if self.per_channel:
+            return self.with_fields(), dict.fromkeys(self.tensor_shapes(), (made,))
+        if any(len(shape) > 1 for shape in self.tensor_shapes().values()):
+            raise _refused(self)
+        return self, {}
+
+    def with_fields(self, **fields: Any) -> Self:
+        """The same record with other fields."""
+        return type(self)(**{name: getattr(self, name) for name in self.__struct_fields__} | fields)
+
+
+def _refused(op: Op) -> PlanError:
+    return PlanError(f"`{kind_of(op)}`: none of its channels can be cut")
 
 
 def same_channels(op: Op, channels: tuple[int, ...]) -> int:

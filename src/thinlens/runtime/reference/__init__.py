@@ -15,6 +15,7 @@ from thinlens.model.ops import Op, Rows, Size
 from thinlens.runtime.reference import pixelwise, spatial
 from thinlens.runtime.reference.borders import Band
 from thinlens.runtime.reference.conv import binary_conv2d, conv2d, conv_transpose2d
+from thinlens.runtime.reference.memory import line_memory
 from thinlens.runtime.reference.pixelwise import pixelwise as each_pixel
 
 Value = npt.NDArray[np.float32]
@@ -37,6 +38,7 @@ BODIES: dict[type[Op], Body] = {
     ops.GlobalMean: spatial.global_mean,
     ops.GlobalStd: spatial.global_std,
     ops.LeakyRelu: each_pixel(pixelwise.leaky_relu),
+    ops.LineMemory: line_memory,
     ops.MaxPool: spatial.max_pool,
     ops.Multiply: each_pixel(pixelwise.multiply),
     ops.PRelu: each_pixel(pixelwise.prelu),

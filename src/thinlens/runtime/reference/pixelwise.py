@@ -78,9 +78,14 @@ def tanh(op: Tanh, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
 
 
 def sigmoid(op: Sigmoid, inputs: tuple[Value, ...], tensors: Tensors) -> Value:
+    """``1 / (1 + exp(-x))``."""
+    return logistic(inputs[0])
+
+
+def logistic(x: Value) -> Value:
     """``1 / (1 + exp(-x))``, by way of tanh, which cannot overflow."""
     half = np.float32(0.5)
-    return np.asarray(half + half * np.tanh(half * inputs[0]))
+    return np.asarray(half + half * np.tanh(half * x))
 
 
 def quantize(op: Quantize, inputs: tuple[Value, ...], tensors: Tensors) -> Value:

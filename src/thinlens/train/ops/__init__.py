@@ -14,6 +14,7 @@ from thinlens.train.ops.frame import (
     Bands,
     Unbands,
 )
+from thinlens.train.ops.line_memory import LineMemory
 from thinlens.train.ops.module import OpModule
 from thinlens.train.ops.pixelwise import (
     Add,
@@ -63,6 +64,7 @@ BODIES: dict[type[Op], type[OpModule]] = {
         GlobalMean,
         GlobalStd,
         LeakyRelu,
+        LineMemory,
         MaxPool,
         Multiply,
         PRelu,
@@ -97,6 +99,7 @@ __all__ = [
     "GlobalMean",
     "GlobalStd",
     "LeakyRelu",
+    "LineMemory",
     "MaxPool",
     "Multiply",
     "OpModule",
