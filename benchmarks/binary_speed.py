@@ -32,6 +32,8 @@ from thinlens.export.onnx import to_onnx
 from thinlens.export.openvino import to_network
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model, to_bytes
+from thinlens.model.ops import BinaryConv2d
+from thinlens.model.plan import Node, Plan
 from thinlens.runtime.compile import ImageKind, compile_plan
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import isa_names
@@ -90,11 +92,9 @@ def as_int8(model: Model) -> Model:
         return compress(model, "int8", paths, Settings(degradation, crop=24, threads=1))
 
 
-def subjects(name: str, image: np.ndarray) -> dict[str, Call]:
+def subjects(binary: Model, twin: Model, int8: Model, image: np.ndarray) -> dict[str, Call]:
     """What is measured, the binary network in the engine first."""
-    binary, twin = random_model(name), random_model(TWINS[name])
     planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None] / np.float32(255))
-    int8 = as_int8(twin)
     found: dict[str, Call] = {"engine, binary": in_engine(binary, image)}
     if "avx2" in isa_names():
         found["engine, binary, held to AVX2"] = in_engine(binary, image, "avx2")
@@ -125,37 +125,29 @@ def float_rate() -> float:
 
 
 def binary_rate() -> float:
-    """Products of signs in a second, one thread: one convolution of many taps and a small image, again and again."""
-    from thinlens.model.ops import BinaryConv2d
-    from thinlens.model.plan import Node, Plan
-    from thinlens.runtime.binary import Kind, PixelsIn, Program
-    from thinlens.runtime.compile import _Network
-
-    op = BinaryConv2d(in_channels=64, out_channels=64, kernel=(15, 15), padding=(7, 7))
-    grow = op.__class__(in_channels=3, out_channels=64, kernel=(1, 1))
-    nodes = (
-        Node(name="grow", op=grow, inputs=("input",), tensors={r: f"grow.{r}" for r in grow.tensor_shapes()}),
-        Node(name="image", op=op, inputs=("grow",), tensors={r: f"image.{r}" for r in op.tensor_shapes()}),
-    )
-    tensors = {
-        t: np.ones(s, np.float32)
-        for n in nodes
-        for (r, s), t in zip(n.op.tensor_shapes().items(), n.tensors.values(), strict=True)
+    """Products of signs in a second, one thread: one convolution of many taps on a small image, again and again."""
+    ops = {
+        "grow": BinaryConv2d(in_channels=3, out_channels=64, kernel=(1, 1)),
+        "taps": BinaryConv2d(in_channels=64, out_channels=64, kernel=(15, 15), padding=(7, 7)),
+        "image": BinaryConv2d(in_channels=64, out_channels=3, kernel=(1, 1)),
     }
-    plan = Plan(input_channels=3, nodes=nodes, outputs={"image": "image"})
-    program = Program(3, "float32")
-    pixels = program.add(Kind.PIXELS_IN, [0], [PixelsIn.PLANES])
-    result = _Network(nodes, "image", tensors, None).add(program, pixels)
-    program.add(Kind.PIXELS_OUT, [result], [0, 0])
-    native = NativePlan(program.to_bytes(), isa_names()[0])
-    image, out = np.ones((24, 64, 3), np.float32), np.empty((24, 64, 64), np.float32)
+    nodes, tensors, source = [], {}, "input"
+    for name, op in ops.items():
+        named = {role: f"{name}.{role}" for role in op.tensor_shapes()}
+        tensors |= {named[role]: np.ones(shape, np.float32) for role, shape in op.tensor_shapes().items()}
+        nodes.append(Node(name=name, op=op, inputs=(source,), tensors=named))
+        source = name
+    plan = Plan(input_channels=3, nodes=tuple(nodes), outputs={"image": "image"})
+    native = NativePlan(compile_plan(plan, tensors, ImageKind(3, "uint8"), 1).data, isa_names()[0])
+    image, out = np.ones((24, 64, 3), np.uint8), np.empty((24, 64, 3), np.uint8)
     return float(plan.binary_macs((24, 64)) / min(seconds(lambda: native.call(image, out, 1)) for _ in range(5)))
 
 
 def measure(name: str, size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """One network's record."""
-    image = make_picture(*size, 3)
-    calls = subjects(name, image)
+    image, binary, twin = make_picture(*size, 3), random_model(name), random_model(TWINS[name])
+    int8 = as_int8(twin)
+    calls = subjects(binary, twin, int8, image)
     times: dict[str, list[float]] = {what: [] for what in calls}
     floats, signs = [], []
     for at in range(rounds + 1):
@@ -163,57 +155,53 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> dict[str, Any]:
             taken = seconds(call)
             if at:  # the first round warms up
                 times[what].append(taken)
-        floats.append(float_rate()), signs.append(binary_rate())
-    binary, twin = random_model(name), random_model(TWINS[name])
-    ours = times["engine, binary"]
-    ceiling = binary.plan.macs(size) / statistics.median(floats) + binary.plan.binary_macs(size) / statistics.median(
-        signs
-    )
+        floats.append(float_rate())
+        signs.append(binary_rate())
+    ours, rate = times["engine, binary"], statistics.median(floats)
+    ceiling = binary.plan.macs(size) / rate + binary.plan.binary_macs(size) / statistics.median(signs)
     return {
         "network": name,
         "twin": TWINS[name],
         "size": size,
         "ms": {what: round(statistics.median(own) * 1e3, 2) for what, own in times.items()},
-        "ratio": {
-            what: round(statistics.median(a / b for a, b in zip(own, ours, strict=True)), 2)
-            for what, own in times.items()
-        },
+        "ratio": {what: round(_median_ratio(own, ours), 2) for what, own in times.items()},
         "macs": binary.plan.macs(size),
         "binary_macs": binary.plan.binary_macs(size),
         "twin_macs": twin.plan.macs(size),
-        "float_gmacs": round(statistics.median(floats) / 1e9, 1),
+        "float_gmacs": round(rate / 1e9, 1),
         "binary_gmacs": round(statistics.median(signs) / 1e9, 1),
         "share_of_ceiling": round(ceiling / statistics.median(ours), 3),
-        "ceiling_ratio": round(twin.plan.macs(size) / statistics.median(floats) / ceiling, 2),
-        "bytes": {
-            "binary": len(to_bytes(binary)),
-            "twin": len(to_bytes(twin)),
-            "twin in int8": len(to_bytes(as_int8(twin))),
-        },
+        "ceiling_ratio": round(twin.plan.macs(size) / rate / ceiling, 2),
+        "bytes": {what: len(to_bytes(m)) for what, m in (("binary", binary), ("twin", twin), ("twin in int8", int8))},
     }
+
+
+def _median_ratio(times: list[float], ours: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(times, ours, strict=True))
 
 
 def to_page(record: dict[str, Any]) -> str:
     """The record as a page."""
     page = (
         "# Binary networks beside their twins\n\n"
-        "`python benchmarks/binary_speed.py` measures and writes this page. One thread, everything in turn; ratio: median over\n"
-        f"{record['rounds']} rounds of its time over that of the binary network in the engine, so above 1 the binary network is\n"
-        f"faster. Host: {record['host']['processor']}, instruction set {record['isa']}.\n"
+        "`python benchmarks/binary_speed.py` measures and writes this page. One thread, everything in turn; ratio:\n"
+        f"median over {record['rounds']} rounds of its time over that of the binary network in the engine, so above 1\n"
+        f"the binary network is faster. Host: {record['host']['processor']}, instruction set {record['isa']}.\n"
     )
     for row in record["networks"]:
         height, width = row["size"]
-        page += (
-            f"\n## {row['network']}, {width}x{height}; the twin is {row['twin']}\n\n| | ms | ratio |\n|---|--:|--:|\n"
-        )
+        page += f"\n## {row['network']}, {width}x{height}; the twin is {row['twin']}\n\n"
+        page += "| | ms | ratio |\n|---|--:|--:|\n"
         page += "".join(f"| {what} | {row['ms'][what]:.1f} | {row['ratio'][what]:.2f} |\n" for what in row["ms"])
+        smaller = row["bytes"]["twin"] / row["bytes"]["binary"]
+        sizes = ", ".join(f"{what} {count:,}" for what, count in row["bytes"].items())
         page += (
-            f"\n{row['macs'] / 1e9:.2f} G products of floats and {row['binary_macs'] / 1e9:.2f} G of signs; the twin has "
-            f"{row['twin_macs'] / 1e9:.2f} G. In this run the host did\n{row['float_gmacs']} G products of floats a second and "
-            f"{row['binary_gmacs']} G of signs: by arithmetic alone the binary network could be {row['ceiling_ratio']} times as fast\n"
-            f"as the twin at full rate, and reaches {row['share_of_ceiling']:.0%} of its own ceiling. Bytes on disk: "
-            + ", ".join(f"{what} {count:,}" for what, count in row["bytes"].items())
-            + f" ({row['bytes']['twin'] / row['bytes']['binary']:.1f} times smaller than the twin).\n"
+            f"\n{row['macs'] / 1e9:.2f} G products of floats and {row['binary_macs'] / 1e9:.2f} G of signs; the twin\n"
+            f"has {row['twin_macs'] / 1e9:.2f} G of floats. In this run the host did {row['float_gmacs']} G products\n"
+            f"of floats a second (a matrix product) and {row['binary_gmacs']} G of signs (the kernel on 225 taps):\n"
+            f"at these rates the binary network could be {row['ceiling_ratio']} times as fast as the twin, and it\n"
+            f"reaches {row['share_of_ceiling']:.0%} of its own ceiling. Bytes on disk: {sizes}\n"
+            f"({smaller:.1f} times smaller than the twin).\n"
         )
     return page
 
