@@ -1,6 +1,4 @@
-// Signs of values, and binary convolutions of them, one row at a time. Included once for each instruction set, after low_kernels.h.
-//
-// All is computed in the steps of the reference, none of them fused: so both see the same signs, as long as they see the same values.
+// Signs of values, and binary convolutions of them, one row at a time. Included once for each instruction set, after binary_tiles.h.
 #pragma once
 
 namespace {
@@ -46,59 +44,54 @@ int32_t weights_at(const Task &task, int channel, int kx, bool inside) {
     return sum;
 }
 
-// Padding was counted as +1. What is wrong by that is added to twice the bits that differ: in columns whose kernel leaves the image at the
-// sides here; the rows above and below are left to `outside_rows`.
-void correct_sides(const Task &task, int32_t *sums, int64_t x0, int64_t columns) {
-    const Op &op = *task.op;
-    const int64_t width = task.in[0].width;
-    const int factor = 1 - op.pad_value;
-    if (!factor) return;
-    for (int64_t x = x0; x < x0 + columns; ++x) {
-        if (x >= op.pw && x - op.pw + op.kw <= width) {
-            x = most(x, least(x0 + columns, width + op.pw - op.kw + 1) - 1);  // on to the last one whose kernel lies inside
-            continue;
-        }
-        for (int o = 0; o < op.out; ++o)
-            for (int kx = 0; kx < op.kw; ++kx)
-                if (x - op.pw + kx < 0 || x - op.pw + kx >= width) sums[o * TILE + x - x0] += factor * weights_at(task, o, kx, true);
-    }
-}
-
-int32_t outside_rows(const Task &task, int channel) {
-    const Op &op = *task.op;
-    int32_t sum = 0;
-    for (int kx = 0; kx < op.kw; ++kx) sum += weights_at(task, channel, kx, false);
-    return (1 - op.pad_value) * sum;
-}
-
-// Sums of a tile -> the row's values there.
-void finish_binary(const Task &task, const int32_t *sums, int64_t x0, int64_t columns) {
+// Padding is counted as +1. What is wrong by that, twice the bits that differ: of rows above and below, a number a channel ...
+void correct_rows(const Task &task, int32_t *outside) {
     const Op &op = *task.op;
     bool edge = false;
     for (int ky = 0; ky < op.kh; ++ky) edge = edge || !task.in[0].rows[ky];
     for (int o = 0; o < op.out; ++o) {
-        const I all = I::set(op.in * op.kh * op.kw - (edge ? outside_rows(task, o) : 0));
-        const V scale = V::set(op.scales[o]), bias = V::set(op.bias ? op.bias[o] : 0.0f), shift = V::set(op.shift ? op.shift[o] : 0.0f);
-        const V slope = V::set(op.act == thinlens::PRELU ? op.slopes[op.slope_count == 1 ? 0 : o] : op.slope);
-        const float *shortcut = op.repeat ? task.in[1].rows[0] + int64_t(o / op.repeat) * task.in[1].plane + x0 : nullptr;
-        const int32_t *sum = sums + o * TILE;
-        float *out = task.out + int64_t(o) * task.out_plane + x0;
-        for (int64_t x = 0; x < columns; x += V::LANES) {
-            const V value = (all - I::load(sum + x)).number() * scale + bias;
-            (activated(value, op.act, slope) + shift + (shortcut ? V::load(shortcut + x) : V::set(0.0f))).store(out + x);
-        }
+        outside[o] = 0;
+        for (int kx = 0; edge && kx < op.kw; ++kx) outside[o] += (1 - op.pad_value) * weights_at(task, o, kx, false);
     }
+}
+
+// ... and of columns at the sides, in the rows between, a number a pixel. Whether there are any in this tile.
+bool correct_sides(const Task &task, int64_t x0, int64_t columns, int32_t *edges) {
+    const Op &op = *task.op;
+    const int64_t width = task.in[0].width;
+    if (op.pad_value == 1 || (x0 >= op.pw && x0 + columns - 1 - op.pw + op.kw <= width)) return false;
+    std::memset(edges, 0, size_t(op.out) * TILE * 4);
+    for (int64_t x = x0; x < x0 + columns; ++x) {
+        if (x >= op.pw && x - op.pw + op.kw <= width) continue;
+        for (int o = 0; o < op.out; ++o)
+            for (int kx = 0; kx < op.kw; ++kx)
+                if (x - op.pw + kx < 0 || x - op.pw + kx >= width) edges[o * TILE + x - x0] += (1 - op.pad_value) * weights_at(task, o, kx, true);
+    }
+    return true;
+}
+
+// Where each tap of a tile begins: kernel row, element, kernel column.
+void point_at_taps(const Op &op, const LowRow *rows, const int32_t **taps) {
+    for (int ky = 0; ky < op.kh; ++ky)
+        for (int64_t e = 0; e < op.low_elements(); ++e)
+            for (int kx = 0; kx < op.kw; ++kx) *taps++ = rows[ky].first + e * rows[ky].plane + kx;
 }
 
 void binary_conv2d(const Task &task) {
     const Op &op = *task.op;
     const LowScratch scratch = low_scratch(task);
+    const int64_t channels = thinlens::round_up(op.out, 16);
+    int32_t *edges = scratch.sums, *outside = edges + channels * TILE, *zeros = outside + channels;
+    const int32_t **taps = reinterpret_cast<const int32_t **>(zeros + TILE);
+    std::memset(zeros, 0, TILE * 4);
+    correct_rows(task, outside);
+    BinaryTile tile{&task, taps, op.kh * op.low_elements() * op.kw, 0, 0, nullptr, outside, reinterpret_cast<const float *>(zeros)};
     for (int64_t x0 = next_tile(task, -TILE); x0 < task.out_width; x0 = next_tile(task, x0)) {
-        const int64_t columns = least(TILE, task.out_width - x0);
-        point_at_rows(task, scratch, x0, columns);
-        task.kernels->binary_sums({&op, scratch.rows, columns, scratch.sums, TILE});
-        correct_sides(task, scratch.sums, x0, columns);
-        finish_binary(task, scratch.sums, x0, columns);
+        tile.x0 = x0, tile.columns = least(TILE, task.out_width - x0);
+        point_at_rows(task, scratch, x0, tile.columns);
+        point_at_taps(op, scratch.rows, taps);
+        tile.edges = correct_sides(task, x0, tile.columns, edges) ? edges : nullptr;
+        binary_tile(tile);
     }
 }
 

@@ -299,7 +299,12 @@ int64_t winograd_bytes(const Op &op) {
 
 int64_t low_run(const Op &op) { return round_up(TILE + op.kw - 1, 16); }
 
-int64_t low_sum_bytes(const Op &op) { return round_up(op.out, 16) * TILE * 4; }
+// Binary: no sums, but corrections of a tile and one number of each channel, a tile of zeros, and pointers to the taps.
+int64_t low_sum_bytes(const Op &op) {
+    const int64_t channels = round_up(op.out, 16);
+    if (op.kind != BINARY_CONV2D) return channels * TILE * 4;
+    return round_up((channels * (TILE + 1) + TILE) * 4 + op.kh * op.low_elements() * op.kw * int64_t(sizeof(void *)), 64);
+}
 
 int64_t scratch_bytes(const Op &op, int channels_in, int64_t width_in, int64_t width_out) {
     switch (op.kind) {

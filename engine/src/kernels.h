@@ -69,7 +69,7 @@ struct Kernels {
     void (*absorb_sums)(const Source &row, double *sums);  // global_*: one row
     const EdgeSrKernels &(*edge_sr)();
     void (*low_sums)(const LowSums &task);  // convolutions in low precision
-    void (*binary_sums)(const LowSums &task);
+    void (*binary_conv2d)(const Task &task);
     bool has_tiles = false;                 // whether it takes weights as tiles
 };
 
@@ -81,7 +81,7 @@ const Kernels &kernels_avx2();
 const Kernels &kernels_avx512();
 void low_sums_avx512_vnni(const LowSums &task);
 bool has_avx512_vnni();
-void binary_sums_avx512_popcnt(const LowSums &task);
+void binary_conv2d_avx512_popcnt(const Task &task);
 bool has_avx512_popcnt();
 #endif
 #if defined(THINLENS_AMX)

@@ -11,8 +11,8 @@ const thinlens::EdgeSrKernels &thinlens_edge_sr();
 #include "conv_kernels.h"
 #include "winograd_kernels.h"
 #include "low_sums.h"
-#include "binary_sums.h"
 #include "low_kernels.h"
+#include "binary_tiles.h"
 #include "binary_kernels.h"
 #include "row_kernels.h"
 #include "pixel_kernels.h"
@@ -49,7 +49,7 @@ void run_task(const Task &task) {
         case QUANTIZE: return quantize(task);
         case LOW_CONV2D: return low_conv2d(task);
         case SIGN: return sign(task);
-        case BINARY_CONV2D: return binary_conv2d(task);
+        case BINARY_CONV2D: return task.kernels->binary_conv2d(task);
         case LINE_DELAY: return line_delay(task);
         case LSTM_CELL: return lstm_cell(task);
         case KIND_END: return;

@@ -506,11 +506,11 @@ void pack_low(const Plan &plan, Op &op) {
 void pack_binary(Op &op) {
     const int64_t taps = int64_t(op.kh) * op.kw, count = op.in * taps;
     for (int64_t i = 0; i < count * op.out; ++i) check(std::fabs(op.weight[i]) == 1.0f, "a weight is not -1 or +1");
-    for (int first = 0; first < op.out; first += LOW_BLOCK)
+    for (int first = 0; first < op.out; first += BINARY_BLOCK)
         for (int ky = 0; ky < op.kh; ++ky)
             for (int64_t e = 0; e < op.low_elements(); ++e)
                 for (int kx = 0; kx < op.kw; ++kx)
-                    for (int o = first; o < std::min(first + LOW_BLOCK, op.out); ++o) {
+                    for (int o = first; o < std::min(first + BINARY_BLOCK, op.out); ++o) {
                         uint32_t bits = 0;
                         for (int64_t c = e * 32; c < std::min<int64_t>(op.in, e * 32 + 32); ++c)
                             if (filter_at(op, o, c, op.in)[ky * op.kw + kx] < 0) bits |= 1u << (c % 32);

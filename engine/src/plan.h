@@ -60,6 +60,7 @@ struct ConvPhase {               // one output column phase of a transposed conv
 // Low precision: output channels whose sums are made together; elements of a tap that are summed before they are added to the rest;
 // bytes of one tile of weights.
 constexpr int LOW_BLOCK = 4, LOW_DEPTH = 16, LOW_TILE = 1024;
+constexpr int BINARY_BLOCK = 2;  // output channels whose bits are counted together
 
 // One op. Fields that a kind does not have keep their defaults; names follow docs/engine.md.
 struct Op {

@@ -54,7 +54,7 @@ class Network(NamedTuple):
     @property
     def rounds(self):
         """Whether values are rounded on the way: results of another order of sums may then differ by more than that."""
-        return any(isinstance(node.op, ops.Quantize | ops.Bfloat16) for node in self.plan.nodes)
+        return any(isinstance(node.op, ops.Quantize | ops.Bfloat16 | ops.BinaryConv2d) for node in self.plan.nodes)
 
     @property
     def needs_height(self):
@@ -133,7 +133,7 @@ class Builder:
         """Try to add one op (or a few that belong together) behind some value that stands behind `bands`."""
         value = self.some([value for value in self.values if value.bands == bands])
         kinds = [*[convolve] * 6, transpose, *[pointwise] * 3, *[join] * 4, channelwise, shuffle, unshuffle]
-        kinds += [pool, enlarge, resize_to, frame, low, low]
+        kinds += [pool, enlarge, resize_to, frame, low, low, binary, binary]
         if bands:
             kinds += [remember] * 3
         else:
@@ -179,6 +179,27 @@ def low(build, value):
             value = build.add(draw(st.sampled_from((ops.Relu(), ops.PRelu(slopes=wide)))), value)
         if not value:
             return
+
+
+def binary(build, value):
+    """A binary convolution, and often what the engine computes at its end: shifts, slopes, and a shortcut around all."""
+    draw, shortcut = build.draw, value
+    sides = draw(st.tuples(st.sampled_from((1, 3, 5)), st.sampled_from((1, 3, 4))))
+    keeps = draw(st.booleans())
+    wide = value.channels * draw(st.sampled_from((1, 2, 4))) if keeps else draw(st.sampled_from((1, 2, 5, 31, 33)))
+    padding = tuple(side // 2 if keeps else draw(st.integers(0, side - 1)) for side in sides)
+    fields = {"padding": padding, "pad_value": draw(st.sampled_from((-1, 0, 1)))}
+    value = build.add(ops.BinaryConv2d(in_channels=value.channels, out_channels=wide, kernel=sides, **fields), value)
+    shift = ops.Affine(channels=wide, weight=False)
+    for op in (shift, draw(st.sampled_from((ops.Relu(), ops.PRelu(slopes=wide), ops.Tanh()))), shift):
+        if value and draw(st.booleans()):
+            value = build.add(op, value)
+    if value and keeps and sides[1] != 4 and draw(st.booleans()):
+        repeat = wide // shortcut.channels
+        if repeat > 1:
+            shortcut = build.add(ops.ChannelGather(channels=tuple(i // repeat for i in range(wide))), shortcut)
+        if shortcut:
+            build.add(ops.Add(), value, shortcut)
 
 
 def transpose(build, value):
