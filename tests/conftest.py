@@ -2,6 +2,7 @@
 
 import os
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -49,6 +50,18 @@ def template_matching_model(scale=2, seed=0):
         training=Training(recipe="none", recipe_sha256="", schedule="none", steps=0, seed=seed),
     )
     return Model({"main": plan}, {"filter.weight": weight}, card)
+
+
+def same_size_model(name, task, *, colour=1, **ranges):
+    """A model of scale 1 that changes nothing; its card says what it was trained on."""
+    conv = Conv2d(in_channels=colour, out_channels=colour, kernel=(1, 1), padding=(0, 0))
+    node = Node(name="same", op=conv, inputs=("input",), tensors={"weight": "weight"})
+    plan = Plan(input_channels=colour, nodes=(node,), outputs={"image": "same"})
+    weight = np.eye(colour, dtype=np.float32)[:, :, None, None]
+    changes = {"name": name, "task": task, "scale": 1, "params": weight.size, "macs_per_pixel": float(weight.size)}
+    changes["colour"] = "luma" if colour == 1 else "rgb"
+    card = msgspec.structs.replace(template_matching_model().card, **changes, **ranges)
+    return Model({"main": plan}, {"weight": weight}, card)
 
 
 @pytest.fixture

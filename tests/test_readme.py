@@ -17,15 +17,29 @@ def model_table():
     """The table between the README's markers, from the cards."""
     lines = ["| model | parameters | MACs | PSNR | SSIM |", "|---|--:|--:|--:|--:|"]
     for card in list_models():
+        if card.task != "sr":
+            continue
         on_set5 = next(m for m in card.quality if m.data == "Set5")
         figures = f"{on_set5.psnr_y_db:.2f} dB | {on_set5.ssim_y:.4f}"
         lines.append(f"| `{card.name}` | {card.params:,} | {card.macs_per_pixel:,.0f} | {figures} |")
     return "\n".join(lines)
 
 
-def test_the_model_table_is_that_of_the_cards():
-    table = README.split("<!-- models -->\n")[1].split("\n<!-- /models -->")[0]
-    assert table == model_table()
+def damage_table():
+    """The same for denoisers (PSNR over RGB) and deblockers (of luma): the first figure of each card."""
+    lines = ["| model | parameters | MACs | on | PSNR |", "|---|--:|--:|---|--:|"]
+    for card in list_models():
+        if card.task != "sr":
+            first = card.quality[0]
+            psnr_db = first.psnr_y_db if first.psnr_rgb_db is None else first.psnr_rgb_db
+            cost = f"{card.params:,} | {card.macs_per_pixel:,.0f}"
+            lines.append(f"| `{card.name}` | {cost} | {first.data} | {psnr_db:.2f} dB |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(("mark", "table"), [("models", model_table), ("damage", damage_table)])
+def test_the_model_tables_are_those_of_the_cards(mark, table):
+    assert README.split(f"<!-- {mark} -->\n")[1].split(f"\n<!-- /{mark} -->")[0] == table()
 
 
 def test_links_lead_somewhere():

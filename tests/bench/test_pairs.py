@@ -68,6 +68,23 @@ def test_gray_deblocking_encodes_studio_luma_of_colour_files(paths):
     assert quality.protocol["lq"] == "JPEG of quality 10 by libjpeg, the measured plane as gray"
 
 
+def test_gray_files_may_be_brought_to_studio_range_as_bbcu_does(paths):
+    """A gray file is read as colour there, so its luma lies in 16..235; colour files are no matter."""
+    quality = evaluate(unchanged, paths, colour=False, quality=10, studio_gray=True)
+    as_is = evaluate(unchanged, paths, colour=False, quality=10)
+    studio = np.rint(16 + GRAY * (219 / 255)).astype(np.uint8)
+    assert quality.images[1].psnr_y_db == psnr_db(jpeg_round_trip(studio, 10), studio) != as_is.images[1].psnr_y_db
+    assert quality.images[0] == as_is.images[0]
+    assert "gray files brought to 16..235" in quality.protocol["lq"]
+    assert quality.protocol["lq"] != as_is.protocol["lq"]
+
+
+@pytest.mark.parametrize("given", [{"colour": True, "quality": 10}, {"colour": False, "sigma": 10}])
+def test_studio_gray_goes_with_luma_and_quality(given):
+    with pytest.raises(ShapeError, match="`studio_gray`: accepted only for luma networks, with `quality`"):
+        create_pairs(studio_gray=True, **given)
+
+
 def test_colour_deblocking(paths):
     quality = evaluate(unchanged, paths, colour=True, quality=40)
     lq = jpeg_round_trip(COLOUR, 40, subsampling="4:2:0")

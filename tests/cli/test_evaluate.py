@@ -75,9 +75,15 @@ def test_other_tasks_degrade_otherwise(thinlens, bench, same_size, task, options
     (record,) = done.records
     assert record["psnr_y_db"] == pytest.approx(expected.psnr_y_db, abs=1e-6)
     assert options.items() <= record["protocol"].items()
+    assert "brought to 16..235" not in record["protocol"]["lq"]
     table = thinlens("evaluate", f"{task}.safetensors", "--data", "data", *arguments).out
     assert "degraded" in table
     assert "+0.00" in table
+    studio = thinlens("evaluate", f"{task}.safetensors", "--data", "data", *arguments, "--studio-gray", "--json")
+    if task == "deblock":
+        assert "brought to 16..235" in studio.records[0]["protocol"]["lq"]
+    else:
+        assert "`studio_gray`: accepted only for luma networks" in studio.line
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ import pytest
 from PIL import Image
 
 from tests.cli.fixtures import files, picture, size_of
-from tests.conftest import template_matching_model
+from tests.conftest import same_size_model, template_matching_model
+from tests.image.pictures import smooth
+from thinlens.degrade.noise import gaussian_noise
 from thinlens.image.files import read_header
+from thinlens.model.file import write_model
 from thinlens.runtime.session import Session
 
 
@@ -279,18 +282,9 @@ def test_options_that_contradict_the_model(restore, options, message):
     assert files() == ["a.png"]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--scale", "5"),
-        ("--task", "denoise"),
-        ("--task", "denoise", "--sigma", "25"),
-        ("--task", "deblock", "--quality", "10"),
-    ],
-)
-def test_without_a_default_model_the_list_is_shown(thinlens, options):
+def test_without_a_default_model_the_list_is_shown(thinlens):
     picture("a.png")
-    done = thinlens("restore", "a.png", "-o", "b.png", *options)
+    done = thinlens("restore", "a.png", "-o", "b.png", "--scale", "5")
     assert done.code == 2
     assert "there are: sr x2 (speed, balanced, quality)" in done.line
 
@@ -424,3 +418,49 @@ def test_json_keeps_the_name_as_it_is(restore):
     picture("ä\n.png")
     done = restore("ä\n.png", "-o", "out", "--json")
     assert json.loads(done.out.splitlines()[0])["input"] == "ä\n.png"
+
+
+@pytest.fixture
+def damaged(bench):
+    """A denoiser and a deblocker that change nothing, and pictures with damage."""
+    write_model(bench / "dn.safetensors", same_size_model("dn", "denoise", colour=3, sigma_range=(0.0, 55.0)))
+    write_model(bench / "db.safetensors", same_size_model("db", "deblock", quality_range=(5, 90)))
+    clean = smooth(96, 128)
+    Image.fromarray(gaussian_noise(clean, 20, seed=0, rounded=True)).save("noisy.png")
+    Image.fromarray(clean).save("blocky.jpg", quality=30)
+
+
+def test_sigma_is_estimated_and_told(thinlens, damaged):
+    done = thinlens("restore", "noisy.png", "-o", "out.png", "--model", "dn.safetensors", "--json")
+    record, summary = done.records
+    assert (record["model"], record["sigma_estimated"], summary["summary"]["task"]) == ("dn", True, "denoise")
+    assert 17 < record["sigma"] < 21
+    assert done.err == f"thinlens: `noisy.png`: sigma {record['sigma']:g}, estimated\n"
+    assert np.array_equal(np.asarray(Image.open("out.png")), np.asarray(Image.open("noisy.png")))
+
+
+def test_sigma_may_be_given(thinlens, damaged):
+    words = ("restore", "noisy.png", "-o", "out.png", "--model", "dn.safetensors", "--task", "denoise", "--sigma", "70")
+    done = thinlens(*words, "--json")
+    assert (done.records[0]["sigma"], done.records[0]["sigma_estimated"]) == (70, False)
+    assert "`noisy.png`: sigma 70, as given; outside of 0 to 55, which model `dn` was trained on" in done.err
+
+
+def test_quality_is_read_from_the_file(thinlens, damaged):
+    done = thinlens("restore", "blocky.jpg", "-o", "out.png", "--model", "db.safetensors", "--json")
+    assert (done.records[0]["quality"], done.records[0]["quality_estimated"]) == (30, True)
+    assert done.err == "thinlens: `blocky.jpg`: quality 30, estimated\n"
+    given = thinlens("restore", "blocky.jpg", "-o", "out.png", "-f", "--model", "db.safetensors", "--quality", "8")
+    assert given.err == "thinlens: `blocky.jpg`: quality 8, as given\n"
+
+
+def test_a_quality_that_is_not_known_is_told(thinlens, damaged):
+    done = thinlens("restore", "noisy.png", "-o", "out.png", "--model", "db.safetensors", "--json")
+    assert (done.code, done.records[0]["quality"], done.records[0]["quality_estimated"]) == (0, None, False)
+    assert "`noisy.png`: quality not known; the input is no JPEG file; `--quality` says it; taken to lie" in done.line
+
+
+def test_a_table_that_is_not_libjpegs_is_told(thinlens, damaged):
+    Image.fromarray(smooth(40, 40)).save("odd.jpg", qtables=[[9] * 64, [9] * 64])
+    done = thinlens("restore", "odd.jpg", "-o", "out.png", "--model", "db.safetensors")
+    assert "the nearest: the file's quantisation table is not libjpeg's" in done.line

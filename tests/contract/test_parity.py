@@ -164,6 +164,13 @@ NETWORKS = [
     "line_sr_w6_x3",
     "line_sr_w6_x4",
     "unet_denoise_w2",
+    "srresnet_w4_x3",
+    "bbcu_l_w6_x2",
+    "bbcu_m_w4_x4",
+    "bbcu_h_w5_x2",
+    "bbcu_t_w4_x3",
+    "bbcu_denoise_w6",
+    "bbcu_deblock_w5",
 ]
 
 

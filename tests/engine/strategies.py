@@ -182,7 +182,7 @@ def low(build, value):
 
 
 def binary(build, value):
-    """A binary convolution, and often what the engine computes at its end: shifts, slopes, and a shortcut around all."""
+    """A binary convolution, and often what the engine computes at its end: shifts, slopes, a shortcut."""
     draw, shortcut = build.draw, value
     sides = draw(st.tuples(st.sampled_from((1, 3, 5)), st.sampled_from((1, 3, 4))))
     keeps = draw(st.booleans())

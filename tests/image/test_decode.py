@@ -303,3 +303,13 @@ def test_damage_ends_in_an_image_or_one_clear_line(name, data):
     if image:
         assert image.pixels.dtype in (np.uint8, np.uint16)
         assert image.pixels.size
+
+
+def test_the_quantisation_table_of_a_jpeg_is_kept():
+    table = tuple(range(1, 65))
+    for pixels in (smooth(16, 24), smooth(16, 24)[..., 0].copy()):
+        assert read(encoded(pixels, "jpeg", qtables=[list(table), [9] * 64])).table == table
+    for other in ("png", "tiff", "webp", "bmp"):
+        assert read(encoded(smooth(16, 24), other)).table is None
+    cmyk = encoded(Image.fromarray(smooth(16, 16)).convert("CMYK"), "jpeg", qtables=[list(table), [9] * 64])
+    assert len(read(cmyk).table) == 64

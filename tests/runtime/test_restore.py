@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import thinlens
-from tests.conftest import template_matching_model
+from tests.conftest import same_size_model, template_matching_model
+from thinlens.degrade.estimate import standard_table
+from thinlens.degrade.noise import gaussian_noise
 from thinlens.errors import ShapeError, UnknownNameError
 from thinlens.image.resample import resize
 from thinlens.model.file import Model, write_model
@@ -93,10 +95,74 @@ def test_wishes_that_cannot_be_met(models, wish, error, message):
         Restorer(wish)
 
 
-def test_a_model_that_takes_no_noise_level_says_so(models, monkeypatch):
-    monkeypatch.setattr(Restorer, "_session", lambda self, scale: Session(template_matching_model()))
-    with pytest.raises(UnknownNameError, match="model `edge_sr_tm_k5_c2_x2` does not take `sigma`"):
-        Restorer(Wish(task="denoise", sigma=25))
+@pytest.fixture
+def same_size(models, monkeypatch):
+    """A catalogue of denoisers, for weak noise (the default), for strong, and for gray, and a deblocker."""
+    made = (
+        same_size_model("weak", "denoise", colour=3, sigma_range=(0.0, 20.0)),
+        same_size_model("gray", "denoise", sigma_range=(0.0, 30.0)),
+        same_size_model("strong", "denoise", colour=3, sigma_range=(10.0, 70.0)),
+        same_size_model("blocks", "deblock", quality_range=(5, 90)),
+    )
+    for model in made:
+        write_model(models / f"{model.card.name}.safetensors", model)
+    chosen = {
+        ("sr", 2): {"balanced": "x2"},
+        ("denoise", 1): {"balanced": "weak"},
+        ("deblock", 1): {"balanced": "blocks"},
+    }
+    monkeypatch.setattr("thinlens.models.DEFAULTS", chosen)
+    monkeypatch.setattr("thinlens.runtime.restore.DEFAULTS", chosen)
+
+
+@pytest.mark.parametrize(("sigma", "model"), [(0, "weak"), (20, "weak"), (21, "strong"), (70, "strong"), (71, "weak")])
+def test_the_model_is_chosen_by_what_it_was_trained_on(same_size, sigma, model):
+    restorer = Restorer(Wish(task="denoise", sigma=sigma))
+    strength = restorer.strength(picture(9, 9, 3))
+    route = restorer.route(9, 9, strength)
+    assert route.session.card.name == model
+    assert (route.strength.value, route.strength.estimated) == (sigma, False)
+    assert restorer.route(9, 9).session.card.name == "weak"  # before the image is known
+
+
+def test_gray_images_get_a_model_of_their_own(same_size):
+    for sigma in (5, 25, 60):
+        restorer = Restorer(Wish(task="denoise", sigma=sigma))
+        assert restorer.route(9, 9, restorer.strength(picture(9, 9)), gray=True).session.card.name == "gray"
+    image = np.dstack((picture(9, 9), np.full((9, 9), 255, np.uint8)))
+    np.testing.assert_array_equal(thinlens.restore(image, task="denoise", sigma=5), image)
+    restorer = Restorer(Wish(task="deblock"))
+    assert {restorer.route(9, 9, gray=gray).session.card.name for gray in (True, False)} == {"blocks"}
+
+
+def test_without_being_given_the_noise_is_estimated(same_size):
+    flat = np.full((128, 128, 3), 0.5, np.float32)
+    restorer = Restorer(Wish(task="denoise"))
+    for sigma, model in ((8, "weak"), (40, "strong")):
+        lq = gaussian_noise(flat, sigma, seed=0)
+        strength = restorer.strength(lq)
+        assert (strength.value, strength.estimated) == (pytest.approx(sigma, rel=0.05), True)
+        assert restorer.route(128, 128, strength).session.card.name == model
+
+
+def test_quality_is_read_from_the_table_that_the_file_had(same_size):
+    restorer, image = Restorer(Wish(task="deblock")), picture(9, 9, 3)
+    assert restorer.strength(image, tuple(standard_table(40))).value == 40
+    assert restorer.strength(image).value is None
+    assert Restorer(Wish(task="deblock", quality=7)).strength(image, tuple(standard_table(40))).value == 7
+    assert Restorer(Wish()).strength(image) is None
+
+
+def test_python_tells_in_the_log_what_lies_outside(same_size, caplog):
+    image = picture(32, 32, 3)
+    with caplog.at_level("WARNING", "thinlens"):
+        np.testing.assert_array_equal(thinlens.restore(image, task="denoise", sigma=5), image)
+        thinlens.restore(image, task="deblock")
+        assert not caplog.records
+        thinlens.restore(image, task="denoise", sigma=200)
+        thinlens.restore(image, task="deblock", quality=95)
+    assert "sigma 200, as given; outside of 0 to 20, which model `weak` was trained on" in caplog.records[0].message
+    assert "quality 95, as given; outside of 5 to 90" in caplog.records[1].message
 
 
 def test_a_decimal_scale_is_the_network_and_then_bicubic(models):

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from thinlens.bench.pairs import create_pairs
+from thinlens.degrade.jpeg import jpeg_round_trip
 from thinlens.errors import RecipeError
 from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.damage import Jpeg, Noise
 from thinlens.train.datasets.images import find_images, read_clean
 from thinlens.train.datasets.noisy import NoisyCrops
 from thinlens.train.datasets.pairs import Pair, create_pair
@@ -180,3 +182,63 @@ def test_a_range_of_noise_is_drawn_for_each_crop():
     lq, hq = NoisyCrops([Pair(clean, clean)], 48, 16, (5.0, 50.0), seed=0).batch(0)
     levels = 255 * (lq - hq).std(axis=(1, 2, 3))
     assert levels.min() < 20 < 35 < levels.max()
+
+
+def clean_pair(*shape: int) -> Pair:
+    """A smooth ramp with a little texture, clean on both sides."""
+    ramp = np.add.outer(np.arange(shape[-2]), np.arange(shape[-1]) * 2) % 200 + noise(*shape) // 16
+    plane = np.broadcast_to(ramp, shape).astype(np.uint8)
+    return Pair(plane, plane)
+
+
+def test_at_scale_1_a_pair_is_one_clean_image() -> None:
+    image = noise(5, 7, 3)
+    for channels in (1, 3):
+        pair = create_pair(image, 1, channels)
+        assert pair.lq is pair.hq
+    np.testing.assert_array_equal(pair.hq, image.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("shape", [(60, 70), (3, 60, 70)])
+def test_noise_is_of_another_strength_in_each_crop_and_not_clipped(shape: tuple[int, ...]) -> None:
+    sampler = CropSampler([clean_pair(*shape)], 40, 16, 3, Noise((10.0, 60.0)))
+    lq, hq = sampler.batch(5)
+    assert lq.shape == hq.shape == (16, 3 if len(shape) == 3 else 1, 40, 40)
+    assert lq.dtype == hq.dtype == np.float32
+    found = (lq - hq).std((1, 2, 3)) * 255
+    assert 9 < found.min() < 20 < 50 < found.max() < 61
+    assert lq.min() < 0 or lq.max() > 1
+    np.testing.assert_array_equal(sampler.batch(5)[0], lq)
+    assert not np.array_equal(sampler.batch(6)[0], lq)
+    steps = np.rint(hq * 255)
+    np.testing.assert_allclose(hq * 255, steps, atol=1e-4)  # the clean crop is that of the 8-bit image
+
+
+def test_jpeg_crops_are_windows_of_what_the_codec_makes() -> None:
+    """Half of them begin where a block does, the others anywhere; both crops show the same place."""
+    hq = np.ascontiguousarray(clean_pair(48, 40).hq)
+    damage, places = Jpeg((30, 30)), []
+    expected = jpeg_round_trip(hq, 30)
+    for seed in range(60):
+        lq, window = damage(hq, np.random.default_rng(seed))
+        assert lq.shape == window.shape == (40, 32)
+        views = np.lib.stride_tricks.sliding_window_view(hq, window.shape)
+        at = [tuple(p) for p in np.argwhere((views == window).all((2, 3)))]
+        y, x = next(p for p in at if np.array_equal(expected[p[0] : p[0] + 40, p[1] : p[1] + 32], lq))
+        places.append((int(y), int(x)))
+    assert 20 < places.count((0, 0)) < 40
+    assert {y for y, _ in places} == {x for _, x in places} == set(range(9))
+
+
+def test_qualities_are_drawn_from_the_whole_range_ends_included() -> None:
+    hq = np.ascontiguousarray(clean_pair(16, 16).hq)
+    made = {jpeg_round_trip(hq, quality)[:8, :8].tobytes(): quality for quality in (10, 30, 31, 32)}
+    rng, damage = np.random.default_rng(0), Jpeg((30, 32))
+    drawn = {made.get(damage(hq, rng)[0].tobytes()) for _ in range(40)}
+    assert drawn == {30, 31, 32, None}  # None: the blocks begin elsewhere
+
+
+def test_images_too_small_for_crop_and_margin_are_left_out() -> None:
+    CropSampler([clean_pair(48, 48)], 40, 1, 0, Jpeg((10, 20))).batch(0)
+    with pytest.raises(RecipeError, match=r"loop\.crop: got 48; no `lq` image is that large"):
+        CropSampler([clean_pair(47, 48)], 40, 1, 0, Jpeg((10, 20)))

@@ -9,7 +9,7 @@ from thinlens.errors import ModelError, UnknownNameError
 from thinlens.model.plan import Plan
 from thinlens.model.value_range import to_unit_range
 from thinlens.runtime.reference.rows import run_rows
-from thinlens.train.importer import import_weights, official_name, official_shapes
+from thinlens.train.importer import create, import_weights, official_name, official_shapes
 from thinlens.train.networks import configurations
 
 
@@ -169,6 +169,97 @@ def test_the_networks_in_colour_are_the_published_functions(tmp_path, name):
         found = run_rows(unit.plan, unit.tensors, (0, lq), size, (0, expected.shape[1]))
         assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
         assert np.ptp(expected) > 1e-3
+
+
+def binary(w, name, x, shortcut=None):
+    """A unit as published, with the sign of 0 as 0; the random numbers here hold no zeros."""
+    bits = (x + w[f"{name}.move0.bias"]).sign()
+    latent = w[f"{name}.binary_conv.weight"]
+    weight = latent.abs().mean((1, 2, 3), keepdim=True) * latent.sign()
+    c = F.conv2d(bits, weight, w.get(f"{name}.binary_conv.bias"), padding=1) + w[f"{name}.relu.pr_bias0.bias"]
+    c = F.prelu(c, w[f"{name}.relu.pr_prelu.weight"]) + w[f"{name}.relu.pr_bias1.bias"]
+    return c if shortcut is None else c + shortcut
+
+
+def leaky_tenth(x):
+    return F.leaky_relu(x, 0.1)
+
+
+def bbcu_sr(w, lq, steps, *, binary_upsampler):
+    """BBCU-L and -M; where the upsampler is binary, the nearest neighbour is added behind the pixel shuffle."""
+    image = 130 * lq
+    x = leaky_tenth(conv(w, "conv_first", image))
+    for i in range(16):
+        for j in range(2):
+            x = binary(w, f"body.{i}.body.{j}", x, x)
+    for i, r in enumerate(steps, start=1):
+        if binary_upsampler:
+            nearest = F.interpolate(x, scale_factor=r, mode="nearest")
+            x = F.pixel_shuffle(binary(w, f"upconv{i}", x), r) + nearest
+        else:
+            x = leaky_tenth(F.pixel_shuffle(conv(w, f"upconv{i}", x), r))
+    x = leaky_tenth(binary(w, "conv_hr", x, x) if binary_upsampler else conv(w, "conv_hr", x))
+    scale = int(np.prod(steps))
+    return (conv(w, "conv_last", x) + F.interpolate(image, scale_factor=scale, mode="bilinear")) / 130
+
+
+def bbcu_same_size(w, lq):
+    x = F.conv2d(130 * lq, w["model.0.weight"], w.get("model.0.bias"), padding=1).relu()
+    for i in range(2, 20):
+        x = binary(w, f"model.{i}", x, x)
+    return (130 * lq - F.conv2d(x, w["model.20.weight"], w.get("model.20.bias"), padding=1)) / 130
+
+
+BBCU = {
+    "bbcu_l_x2": lambda w, x: bbcu_sr(w, x, [2], binary_upsampler=False),
+    "bbcu_l_x4": lambda w, x: bbcu_sr(w, x, [2, 2], binary_upsampler=False),
+    "bbcu_m_x3": lambda w, x: bbcu_sr(w, x, [3], binary_upsampler=True),
+    "bbcu_m_x4": lambda w, x: bbcu_sr(w, x, [2, 2], binary_upsampler=True),
+    "bbcu_denoise": bbcu_same_size,
+    "bbcu_deblock": bbcu_same_size,
+}
+
+
+@pytest.mark.parametrize("name", BBCU)
+def test_binary_networks_are_the_published_functions(tmp_path, name):
+    """In double precision, so that rounding flips no bit that the other keeps, but for those within it of 0."""
+    path, state = published(name, tmp_path, stem="net_g_latest")
+    state = {
+        key: value * (0.5 * value[0].numel() ** -0.5 if value.shape[1:2] != (1,) and value.ndim == 4 else 0.1)
+        for key, value in state.items()
+    }
+    torch.save({"params": state}, path)
+    imported = import_weights(path, family="bbcu")
+    imported.model.check()
+    card = imported.model.card
+    assert (card.name, imported.notes) == (name, ())
+    assert card.task == (name.removeprefix("bbcu_") if "_de" in name else "sr")
+    channels = 1 if name == "bbcu_deblock" else 3
+    lq = np.random.default_rng(0).random((channels, 7, 9), np.float32)
+    network = create(configurations()[name], state).double()
+    double = {key: value.double() for key, value in state.items()}
+    with torch.no_grad():
+        expected = BBCU[name](double, torch.from_numpy(lq)[None].double())
+        by_double = network(torch.from_numpy(lq)[None].double())
+    assert (by_double - expected).abs().max() < 1e-6  # weights of the bilinear are float32
+    found = run_rows(imported.model.plan, imported.model.tensors, (0, lq), (7, 9), (0, 7 * card.scale))
+    assert np.sqrt(np.square(found - expected[0].numpy()).mean()) < 1e-3
+
+
+def test_zeros_where_signs_are_taken_are_told(tmp_path):
+    path, state = published("bbcu_denoise", tmp_path)
+    state["model.5.move0.bias"][0, 3] = 0
+    state["model.7.binary_conv.weight"][0, 0, 0, :2] = 0
+    torch.save(state, path)
+    weights, thresholds = import_weights(path).notes
+    assert weights.startswith("2 binary weights are exactly 0; they become +1")
+    assert thresholds.startswith("1 channels have a threshold of exactly 0")
+
+
+def test_versions_that_were_never_published_are_not_imported(tmp_path):
+    path, _ = published("bbcu_l_x2", tmp_path)
+    with pytest.raises(ModelError, match="not those of `bbcu_l_v3_x2`; they fit: `bbcu_l_x2`"):
+        import_weights(path, name="bbcu_l_v3_x2")
 
 
 def test_files_saved_on_several_gpus(tmp_path):

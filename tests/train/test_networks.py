@@ -11,8 +11,9 @@ from thinlens.errors import UnknownNameError
 from thinlens.model import ops
 from thinlens.model.counts import count_costs
 from thinlens.train.lower import lower
-from thinlens.train.networks import configurations, create_network, find_configuration
+from thinlens.train.networks import configurations, create_network, find_configuration, task_of
 from thinlens.train.networks.bicubic import Bicubic, phase_taps
+from thinlens.train.networks.dncnn import DncnnConfig
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -234,3 +235,48 @@ def test_networks_take_weights_from_outside():
         for parameter in network.parameters():
             parameter *= 2
         assert torch.equal(by_call, network(lq))
+
+
+# By the paper's convention: weights of convolutions alone, and multiply-accumulates in G for 320x180 pixels.
+DNCNN = [
+    ("dncnn_d20_w64_denoise", 3, 667_008, 0, 38.42),
+    ("dncnn_d20_w12_denoise", 3, 23_976, 0, 1.38),
+    ("dncnn_d20_w64_deblock", 1, 664_704, 1217, 38.29),
+    ("dncnn_d20_w12_deblock", 1, 23_544, 229, 1.36),
+    ("dncnn_d17_w64_denoise", 3, 556_416, 0, 32.05),
+    ("dncnn_d17_w64_denoise_gray", 1, 554_112, 0, 31.92),
+]
+
+
+@pytest.mark.parametrize(("name", "channels", "weights", "biases", "gigas"), DNCNN)
+def test_costs_of_dncnn_are_the_published_ones(name, channels, weights, biases, gigas):
+    configuration = find_configuration(name)
+    plan, tensors = lower(configuration.create(), configuration.channels)
+    counts = Counter({True: 0, False: 0})
+    for array in tensors.values():
+        counts[array.ndim == 4] += array.size
+    assert (configuration.channels, counts[True], counts[False]) == (channels, weights, biases)
+    assert round(plan.macs((180, 320)) / 1e9, 2) == gigas
+    assert task_of(configuration) == name.split("_")[3]
+    assert name in configurations()
+
+
+def test_dncnn_in_any_size():
+    assert find_configuration("dncnn_d8_w10_denoise_gray") == DncnnConfig(8, 10, "denoise", gray=True)
+    assert find_configuration("dncnn_d2_w1_deblock").name == "dncnn_d2_w1_deblock"
+    for name in ("dncnn_d1_w8_denoise", "dncnn_d8_w8_deblock_gray", "dncnn_d8_w8_deblocks", "dncnn_d08_w8_denoise"):
+        with pytest.raises(UnknownNameError, match="did you mean"):
+            find_configuration(name)
+
+
+def test_dncnn_takes_away_what_its_body_predicts():
+    network = find_configuration("dncnn_d4_w6_denoise").create()
+    lq = torch.randn(1, 3, 9, 11)
+    with torch.no_grad():
+        assert torch.equal(network(lq), lq - network.body(lq))
+        assert torch.allclose(network(lq / 2), network(lq) / 2, atol=1e-7)  # no biases
+    assert all(node.op.pad_mode == "edge" for node in lower(network, 3)[0].nodes if isinstance(node.op, ops.Conv2d))
+
+
+def test_what_says_nothing_of_a_task_is_an_upscaler():
+    assert task_of(find_configuration("espcn_d16_s32_x2")) == "sr"

@@ -162,3 +162,44 @@ def test_permissive_recipes_refuse_other_images(root: Path, tmp_path: Path) -> N
     (root / "train/cid22").rename(root / "train/t91")
     with pytest.raises(RecipeError, match=r"`train/t91` has the terms \"research use\""):
         run_recipe(recipe_for(root, SHARED, train=["train"], terms="permissive"), tmp_path / "run")
+
+
+DAMAGED = [("dncnn_d3_w4_denoise", {"sigma": [5, 50]}), ("dncnn_d3_w4_deblock", {"quality": [10, 80]})]
+
+
+@pytest.mark.parametrize(("network", "damage"), DAMAGED)
+def test_denoisers_and_deblockers_are_trained_and_resumed(
+    root: Path, tmp_path: Path, network: str, damage: dict[str, Any]
+) -> None:
+    recipe = recipe_for(root, {**PLAIN, "steps": 6}, network, **damage)
+    model = read_model(run_recipe(recipe, tmp_path / "run"))
+    card = model.card
+    assert (card.task, card.scale, card.colour) == (network.split("_")[3], 1, "rgb" if "denoise" in network else "luma")
+    given = {"sigma": card.sigma_range, "quality": card.quality_range}
+    assert given == {"sigma": None, "quality": None, **{key: tuple(value) for key, value in damage.items()}}
+    newest = max((tmp_path / "run/checkpoints").rglob("step_*.pt"))
+    newest.unlink()
+    resumed = read_model(run_recipe(recipe, tmp_path / "run", resume=True))
+    assert all(np.array_equal(resumed.tensors[name], model.tensors[name]) for name in model.tensors)
+    assert Session(model).run(np.zeros((5, 7, 3), np.uint8)).shape == (5, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "damage", "message"),
+    [
+        ("dncnn_d3_w4_denoise", {}, r"`data\.sigma`: missing; `dncnn_d3_w4_denoise` does denoise; add it"),
+        ("dncnn_d3_w4_deblock", {}, r"`data\.quality`: missing; .*such as `quality = \[10, 90\]`"),
+        ("dncnn_d3_w4_deblock", {"sigma": [1, 2]}, r"`data\.sigma`: got \[1\.0, 2\.0\]; .*does deblock; leave it out"),
+        (
+            "espcn_d4_s6_x2",
+            {"quality": [1, 2]},
+            r"`data\.quality`: got \[1, 2\]; `espcn_d4_s6_x2` does sr; leave it out",
+        ),
+    ],
+)
+def test_damage_that_is_not_the_networks_is_refused(
+    root: Path, tmp_path: Path, network: str, damage: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(recipe_for(root, PLAIN, network, **damage), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

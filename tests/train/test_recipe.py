@@ -134,3 +134,30 @@ def test_options_that_came_later_are_in_the_hash_only_where_they_say_something(p
     assert b'"loss":"l2"' in narrowed.canonical()  # its default is another
     for change in ('loop.loss="l1"', "loop.fourier=0.1", 'loop.space="image"', 'loop.branches=["3x3"]'):
         assert read_recipe(path, [*PLAIN, change]).sha256() != first.sha256(), change
+
+
+def test_how_strong_the_damage_is(path: Path) -> None:
+    plain = read_recipe(path)
+    assert (plain.data.sigma, plain.data.quality) == (None, None)
+    assert b"sigma" not in plain.canonical()  # recipes from before there were denoisers keep their hash
+    assert b"quality" not in plain.canonical()
+    noisy = read_recipe(path, ["data.sigma=[0, 50]"])
+    assert noisy.data.sigma == (0.0, 50.0)
+    assert noisy.sha256() != read_recipe(path, ["data.sigma=[0, 51]"]).sha256() != plain.sha256()
+    assert read_recipe(path, ["data.quality=[5, 90]"]).data.quality == (5, 90)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.sigma=[0, 256]", r"`data\.sigma\[1\]`: got 256; accepted: `float` <= 255"),
+        ("data.sigma=25", r"`data\.sigma`: got 25"),
+        ("data.sigma=[30, 20]", r"`data\.sigma`: got \[30\.0, 20\.0\]; accepted: the lower number first"),
+        ("data.quality=[0, 50]", r"`data\.quality\[0\]`: got 0; accepted: `int` >= 1"),
+        ("data.quality=[1.5, 50]", r"`data\.quality\[0\]`: got 1\.5"),
+        ("data.quality=[50, 5]", r"`data\.quality`: got \[50, 5\]; accepted: the lower number first"),
+    ],
+)
+def test_errors_of_the_damage(path: Path, override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path, [override])

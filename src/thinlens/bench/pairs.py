@@ -1,8 +1,9 @@
 """How pairs of clean and degraded images are made for a measurement, and by which protocol results are compared.
 
 A luma network gets one plane. For denoising that is full-range gray, noise added to it; for deblocking it is what the
-literature encodes: 8-bit studio-range Y of a colour file, a gray file as it is. For super-resolution a colour file is
-shrunk in RGB and its gray taken then.
+literature encodes: 8-bit studio-range Y of a colour file, a gray file as it is. BBCU's figures on Classic5, whose files
+are gray, are for those files brought to studio range too: ``studio_gray``. For super-resolution a colour file is shrunk
+in RGB and its gray taken then.
 """
 
 from collections.abc import Callable
@@ -55,20 +56,29 @@ class Pairs:
 
 
 def create_pairs(
-    *, colour: bool, scale: int | None = None, sigma: float | None = None, seed: int = 0, quality: int | None = None
+    *,
+    colour: bool,
+    scale: int | None = None,
+    sigma: float | None = None,
+    seed: int = 0,
+    quality: int | None = None,
+    studio_gray: bool = False,
 ) -> Pairs:
     """Choose by which of ``scale``, ``sigma`` and ``quality`` is given; see `thinlens.bench.quality.evaluate`.
 
     Raises:
-        ShapeError: if not exactly one is given, or it is out of range.
+        ShapeError: if not exactly one is given, or it is out of range; or if ``studio_gray`` goes with none but a luma
+            network's ``quality``.
     """
+    if studio_gray and (colour or quality is None):
+        raise ShapeError("`studio_gray`: accepted only for luma networks, with `quality`; leave it out")
     given = [name for name, value in (("scale", scale), ("sigma", sigma), ("quality", quality)) if value is not None]
     if scale is not None and len(given) == 1:
         return _upscaling(scale, colour=colour)
     if sigma is not None and len(given) == 1:
         return _denoising(sigma, seed, colour=colour)
     if quality is not None and len(given) == 1:
-        return _deblocking(quality, colour=colour)
+        return _deblocking(quality, colour=colour, studio_gray=studio_gray)
     found = " and ".join(f"`{name}`" for name in given) or "none"
     raise ShapeError(f"degradation: got {found}; accepted: one of `scale`, `sigma` and `quality`")
 
@@ -100,14 +110,16 @@ def _denoising(sigma: float, seed: int, *, colour: bool) -> Pairs:
     )
 
 
-def _deblocking(quality: int, *, colour: bool) -> Pairs:
+def _deblocking(quality: int, *, colour: bool, studio_gray: bool) -> Pairs:
     check_quality(quality)
     kind = "RGB as YCbCr 4:2:0" if colour else "the measured plane as gray"
+    if studio_gray:
+        kind += "; gray files brought to 16..235 before that, as BBCU measures Classic5"
     return Pairs(
         scale=1,
         colour=colour,
         degrade=lambda hq: jpeg_round_trip(hq, quality),
-        gray=as_studio,
+        gray=to_studio if studio_gray else as_studio,
         gray_first=True,
         protocol=Protocol(channel="y", border=0, luma="rgb2ycbcr" if colour else "studio"),
         record={"scale": 1, "quality": quality, "lq": f"JPEG of quality {quality} by libjpeg, {kind}"},
@@ -122,6 +134,11 @@ def as_gray(image: ByteImage) -> ByteImage:
 def as_studio(image: ByteImage) -> ByteImage:
     """``H W`` as it is; 8-bit studio-range Y of ``H W 3``."""
     return image if image.ndim == 2 else np.rint(studio_luma(image)).astype(np.uint8)
+
+
+def to_studio(image: ByteImage) -> ByteImage:
+    """8-bit studio-range Y, of ``H W`` as if it were colour."""
+    return as_studio(as_rgb(image))
 
 
 def as_rgb(image: AnyImage) -> AnyImage:

@@ -105,6 +105,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each option of `thinlens evalu
     sigma: float | None = None,
     seed: int = 0,
     quality: int | None = None,
+    studio_gray: bool = False,
     progress: Progress | None = None,
 ) -> Quality:
     """Measure a network on clean images; the degraded ones are made here. Give one of scale, sigma and quality.
@@ -119,6 +120,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each option of `thinlens evalu
         sigma: denoising: white Gaussian noise, 0..255 in 8-bit units, neither clipped nor rounded; border 0.
         seed: of the noise, the same for each image.
         quality: deblocking: JPEG of quality 1..100; border 0.
+        studio_gray: whether gray files are brought to studio range before they are encoded, as BBCU does.
         progress: called with images done and images in all, after each.
 
     Returns:
@@ -129,7 +131,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each option of `thinlens evalu
         ShapeError: if not exactly one degradation is given or it is out of range, if an image is too small, or if
             ``run`` returns another size.
     """
-    pairs = create_pairs(colour=colour, scale=scale, sigma=sigma, seed=seed, quality=quality)
+    pairs = create_pairs(colour=colour, scale=scale, sigma=sigma, seed=seed, quality=quality, studio_gray=studio_gray)
     if not paths:
         raise ImageError("no images to evaluate on; give at least one")
     images = []

@@ -73,7 +73,7 @@ def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
             return Step(job, "skipped")
         raise OutputError(f"`{job.target}` exists; `--overwrite` replaces it, `--skip-existing` leaves it")
     header = read_header(job.source)
-    route = restorer.route(header.height, header.width)
+    route = restorer.route(header.height, header.width, gray=header.channels < 3)
     format_name = settings.format or format_of_suffix(job.target) or header.format
     _check_pixels(job, route, settings.max_pixels)
     check_format(format_name, *route.target, header.channels, header.dtype)

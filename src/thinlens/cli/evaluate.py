@@ -23,6 +23,9 @@ def evaluate(
     sigma: Sigma = None,
     seed: Seed = 0,
     quality: Quality = None,
+    studio_gray: Annotated[
+        bool, typer.Option("--studio-gray", help="With --quality: bring gray files to 16..235 first, as BBCU does.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -45,6 +48,7 @@ def evaluate(
                 paths,
                 colour=colour,
                 seed=seed,
+                studio_gray=studio_gray,
                 **degradation,
                 progress=lambda done, total: meter.show(name, done, total),
             )

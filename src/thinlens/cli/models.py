@@ -6,7 +6,7 @@ from thinlens.cli.options import Json
 from thinlens.cli.output import print_json, print_table, to_bytes_text
 
 if TYPE_CHECKING:
-    from thinlens.model.card import ModelCard
+    from thinlens.model.card import Measurement, ModelCard
 
 COLUMNS = ("name", "task", ">scale", ">parameters", ">bytes", ">MACs/pixel", ">PSNR", "on", "default for")
 
@@ -37,10 +37,15 @@ def _row(card: "ModelCard") -> tuple[object, ...]:
         card.params,
         to_bytes_text(_file_bytes(card)),
         f"{card.macs_per_pixel:.0f}",
-        f"{measured.psnr_y_db:.2f} dB" if measured else None,
+        f"{_psnr_db(measured):.2f} dB" if measured else None,
         measured.data if measured else None,
         ", ".join(_default_for(card)),
     )
+
+
+def _psnr_db(measured: "Measurement") -> float:
+    """Over RGB where that was measured, as denoisers are; else on luma."""
+    return measured.psnr_y_db if measured.psnr_rgb_db is None else measured.psnr_rgb_db
 
 
 def _file_bytes(card: "ModelCard") -> int:

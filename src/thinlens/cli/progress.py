@@ -40,6 +40,13 @@ class Meter:
                 self._tasks[known] = bars.add_task(known, total=goal)
             bars.update(self._tasks[known], completed=completed, total=goal)
 
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bars if there are any."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            sys.stderr.write(f"{line}\n")
+
     def drop(self, name: str) -> None:
         """Take the bar ``name`` away, if there is one."""
         self._state.pop(name, None)

@@ -43,10 +43,12 @@ def restore(
         str | None, typer.Option(metavar="WxH", help="Exactly this size, stretched if need be, instead of a scale.")
     ] = None,
     sigma: Annotated[
-        float | None, typer.Option(min=0, max=255, metavar="0..255", help="For denoise: of the noise.")
+        float | None,
+        typer.Option(min=0, max=255, metavar="0..255", help="For denoise: of the noise; default: estimated."),
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="1..100", help="For deblock: of the JPEG input.")
+        int | None,
+        typer.Option(min=1, max=100, metavar="1..100", help="For deblock: of the JPEG; default: read from it."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A shipped model's name, or a path to a model file.")
@@ -75,7 +77,7 @@ def restore(
     threads: Threads = None,
     as_json: Json = False,
 ) -> int:
-    """Restore images: enlarge them by a network that ships with thinlens, or by your own.
+    """Restore images by a network that ships with thinlens, or by your own: enlarge, denoise, or deblock JPEGs.
 
     A folder's own images are taken, -r goes into subfolders. Nothing is overwritten unless told.
 
@@ -161,13 +163,18 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         ImageError, OutputError, OSError: if the file cannot be read, restored or written.
     """
     from thinlens.image.files import read_image, write_image
+    from thinlens.image.formats import count_channels
 
     job, route = step.job, step.route
     if route is None or settings.dry_run:
         return _facts("planned", route)
     begun, name = time.monotonic(), clean(job.source.name)
     image = read_image(job.source, max_pixels=settings.max_pixels)
-    route = restorer.route(*image.pixels.shape[:2])  # the header's size, unless the file has changed since
+    strength = restorer.strength(image.pixels, image.table)
+    height, width = image.pixels.shape[:2]  # the header's, unless the file has changed since
+    route = restorer.route(height, width, strength, gray=count_channels(image.pixels) < 3)
+    if strength is not None and route.session is not None:
+        meter.say(f"thinlens: `{name}`: {strength.describe(route.session.card)}")
     _make_folder(job.target.parent)
     restored = route.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
     image = replace(image, pixels=restored)  # the old pixels may go
@@ -188,6 +195,8 @@ def _facts(status: str, route: "Route | None") -> Record:
         return {"status": status}
     model = None if route.session is None else route.session.card.name
     facts: Record = {"status": status, "width": route.target[1], "height": route.target[0], "model": model}
+    if route.strength is not None:
+        facts |= route.strength.facts()
     return facts if route.note is None else {**facts, "note": route.note}
 
 

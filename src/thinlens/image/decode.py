@@ -198,6 +198,7 @@ def _decode_plain(file: BinaryIO, image: PillowFile.ImageFile, format_name: str,
         icc=icc or None,
         exif=block,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        table=_read_table(image),
     )
 
 
@@ -286,6 +287,14 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
     return image.convert("RGB")
+
+
+def _read_table(image: PillowFile.ImageFile) -> tuple[int, ...] | None:
+    """The quantisation steps of a JPEG's first component, if the file holds them."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not image.layer:
+        return None
+    table = image.quantization.get(image.layer[0][3])
+    return None if table is None or len(table) != 64 else tuple(int(step) for step in table)
 
 
 def _read_exif(image: PillowFile.ImageFile) -> bytes | None:

@@ -27,6 +27,7 @@ class ImageFile:
         icc: ICC profile that fits ``pixels``, or None.
         exif: EXIF block from its byte-order mark on (no ``Exif`` prefix), orientation reset to 1, or None.
         dpi: pixels an inch, horizontal and vertical, or None.
+        table: of a JPEG, the 64 quantisation steps of its first component, row by row; else None.
     """
 
     pixels: AnyImage
@@ -34,6 +35,7 @@ class ImageFile:
     icc: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    table: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

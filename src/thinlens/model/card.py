@@ -84,6 +84,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         luma: which luma the network was trained on.
         value_range: low and high of the pixels that the network takes and gives; whoever runs it stretches 0..1 to
             that, see `thinlens.model.value_range`.
+        sigma_range: of a denoiser: the lowest and the highest noise that it was trained on, in 8-bit units.
+        quality_range: of a deblocker: the lowest and the highest quality of JPEG that it was trained on.
     """
 
     name: str
@@ -98,3 +100,5 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     history: tuple[Compression, ...] = ()
     luma: str = "full-range BT.601"
     value_range: tuple[float, float] = (0.0, 1.0)
+    sigma_range: tuple[float, float] | None = None
+    quality_range: tuple[int, int] | None = None

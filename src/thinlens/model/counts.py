@@ -51,6 +51,26 @@ def count_costs(plan: Plan, scale: int) -> Counts:
     )
 
 
+def count_convolutions(plan: Plan, size: Size) -> tuple[float, float]:
+    """Operations and parameters as papers on binary networks count them, for an input of ``size``.
+
+    Of convolutions alone, without biases: a multiply-accumulate is one operation, one of two signs the 64th part of it;
+    a binary weight the 32nd part of a parameter. What it leaves out, a binary network spends most of its other
+    arithmetic on.
+
+    Source: Xia et al., Basic Binary Convolution Unit for Binarized Image Restoration Network, ICLR 2023, section 4.1.
+    """
+    channels, sizes = plan.channels(), plan.sizes(size)
+    operations = parameters = 0.0
+    for node in plan.nodes:
+        inputs = tuple(channels[name] for name in node.inputs)
+        if isinstance(node.op, Conv2d | BinaryConv2d):
+            weights = prod(node.op.tensor_shapes()["weight"])
+            operations += node.op.macs(inputs, sizes[node.name]) + node.op.binary_macs(inputs, sizes[node.name]) / 64
+            parameters += weights / 32 if isinstance(node.op, BinaryConv2d) else weights
+    return operations, parameters
+
+
 def _shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     return {node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()}
 

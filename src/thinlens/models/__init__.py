@@ -5,7 +5,7 @@ one of the same task and scale on validation images; one-layer upscalers of the 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from thinlens.errors import UnknownNameError
 from thinlens.model.card import ModelCard, Task
@@ -27,6 +27,8 @@ DEFAULTS: dict[tuple[Task, int], dict[Prefer, str]] = {
     }
     for scale in (2, 3, 4)
 }
+# One blind model for all strengths of noise.
+DEFAULTS["denoise", 1] = dict.fromkeys(get_args(Prefer), "dncnn_d10_w16_denoise")
 
 
 def model_names() -> list[str]:

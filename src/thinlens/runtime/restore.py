@@ -4,6 +4,7 @@ A scale or a size that no network makes is reached by the next larger one and an
 is not larger than the image needs no network: bicubic alone makes it.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,11 @@ from threadpoolctl import threadpool_limits
 from thinlens.errors import ShapeError, UnknownNameError
 from thinlens.image.colour import bleed, from_float32, to_float32
 from thinlens.image.resample import Resampler
-from thinlens.models import DEFAULTS, default_model
+from thinlens.model.card import ModelCard
+from thinlens.models import DEFAULTS, default_model, list_models
 from thinlens.runtime.bands import NOISY, check_image
 from thinlens.runtime.session import Progress, Session, open_model, usable_cpus
+from thinlens.runtime.strength import Strength, fits, quality_of, sigma_of
 
 AnyImage = npt.NDArray[Any]
 Size = tuple[int, int]  # height, width
@@ -37,8 +40,8 @@ class Wish:
         size: height and width of the result, instead of ``scale``; whether that stretches is the caller's affair.
         model: a shipped model's name or a path.
         prefer: ``speed``, ``balanced`` or ``quality``: which default.
-        sigma: for ``denoise``: standard deviation of the noise, 0..255.
-        quality: for ``deblock``: of the JPEG that the image came from, 1..100.
+        sigma: for ``denoise``: standard deviation of the noise, 0..255; None: estimated.
+        quality: for ``deblock``: of the JPEG that the image came from, 1..100; None: read from the file.
     """
 
     task: str | None = None
@@ -59,12 +62,14 @@ class Route:
         source: height and width of the image.
         target: height and width of the result.
         threads: for the resampling.
+        strength: of the image's damage, where that was asked for.
     """
 
     session: Session | None
     source: Size
     target: Size
     threads: int
+    strength: Strength | None = None
 
     @property
     def note(self) -> str | None:
@@ -123,6 +128,7 @@ class Restorer:
         _check_ranges(wish)
         self._wish, self._threads = wish, threads
         self._sessions: dict[str, Session] = {}
+        self._cards: list[ModelCard] | None = None  # of the shipped models of the task
         named = None if wish.model is None else self._open(wish.model)
         self.task = wish.task or (named.card.task if named else "sr")
         own_scale = named.card.scale if named else 2 if self.task == "sr" else 1
@@ -132,8 +138,26 @@ class Restorer:
         if wish.size is None and not self._shrinks(self._scale):
             self._session(self._scale)
 
-    def route(self, height: int, width: int) -> Route:
+    def strength(self, image: AnyImage, table: tuple[int, ...] | None = None) -> Strength | None:
+        """How strong an image's damage is, as the wish or the image says; None: the task is ``sr``.
+
+        Args:
+            image: its pixels.
+            table: the luma table of its JPEG file, see `thinlens.image.formats.ImageFile`.
+        """
+        if self.task == "denoise":
+            return sigma_of(image, self._wish.sigma)
+        return quality_of(table, self._wish.quality) if self.task == "deblock" else None
+
+    def route(self, height: int, width: int, strength: Strength | None = None, *, gray: bool = False) -> Route:
         """The route for an image of that size.
+
+        Args:
+            height: of the image.
+            width: of the image.
+            strength: of its damage: the default model gives way to one that was trained on it.
+            gray: whether it is gray: the default model gives way to one for luma. (For a denoiser of RGB the noise of
+                a gray image, the same in all channels, is texture.)
 
         Raises:
             UnknownNameError: if no network makes results that large.
@@ -143,14 +167,14 @@ class Restorer:
             target = max(1, round(height * scale)), max(1, round(width * scale))
         else:
             scale = max(target[0] / height, target[1] / width)
-        session = None if self._shrinks(scale) else self._session(scale)
-        return Route(session, (height, width), target, self._threads or usable_cpus())
+        session = None if self._shrinks(scale) else self._session(scale, strength, gray=gray)
+        return Route(session, (height, width), target, self._threads or usable_cpus(), strength)
 
     def _shrinks(self, scale: float) -> bool:
         return self.task == "sr" and scale <= 1
 
-    def _session(self, scale: float) -> Session:
-        """The network of the smallest scale that is not below ``scale``."""
+    def _session(self, scale: float, strength: Strength | None = None, *, gray: bool = False) -> Session:
+        """The network of the smallest scale that is not below ``scale``; for other tasks, the one that fits best."""
         if self._named is not None:
             card = self._named.card
             if scale > card.scale:
@@ -160,7 +184,19 @@ class Restorer:
             return self._named
         prefer = self._wish.prefer or "balanced"
         known = [s for (task, s), choice in DEFAULTS.items() if task == self.task and s >= scale and prefer in choice]
-        return self._open(default_model(self.task, min(known, default=math.ceil(scale)), prefer))
+        name = default_model(self.task, min(known, default=math.ceil(scale)), prefer)
+        return self._open(name if self.task == "sr" else self._fitting(name, strength, gray=gray))
+
+    def _fitting(self, default: str, strength: Strength | None, *, gray: bool) -> str:
+        """The shipped model for an image: of its colours, if there is one, then trained on its damage, then default."""
+
+        def merit(card: ModelCard) -> tuple[bool, bool, bool, float]:
+            knows = strength is None or fits(card, strength)
+            return (card.colour == "luma") == gray, knows, card.name == default, card.macs_per_pixel
+
+        if self._cards is None:
+            self._cards = [card for card in list_models() if card.task == self.task]
+        return max(self._cards, key=merit).name
 
     def _open(self, name: str) -> Session:
         if name not in self._sessions:
@@ -178,9 +214,6 @@ class Restorer:
         for name, value, task in (("sigma", wish.sigma, "denoise"), ("quality", wish.quality, "deblock")):
             if value is not None and self.task != task:
                 raise UnknownNameError(f"`{name}` goes with task `{task}`; the task is `{self.task}`")
-            if value is not None:
-                taken = self._session(1).card.name
-                raise UnknownNameError(f"model `{taken}` does not take `{name}`; leave it out")
 
 
 def _check_ranges(wish: Wish) -> None:
@@ -214,8 +247,9 @@ def restore(
         scale: for ``sr``; where no network has it, the next larger one and antialiased bicubic make it; None: the
             model's own, else 2.
         model: a shipped model's name or a path; None: the default of task and scale.
-        sigma: for ``denoise``: standard deviation of the noise, 0..255.
-        quality: for ``deblock``: of the JPEG that the image came from, 1..100.
+        sigma: for ``denoise``: standard deviation of the noise, 0..255; None: estimated. Like ``quality`` it chooses
+            among models and tells, in the log, where an image lies outside what they were trained on.
+        quality: for ``deblock``: of the JPEG that the image came from, 1..100; None: not known, as pixels do not tell.
         threads: how many; None: as many as the process may use.
 
     Returns:
@@ -227,7 +261,15 @@ def restore(
     """
     check_image(image, NOISY)  # the route needs a sound shape; the session knows which values its network takes
     wish = Wish(task=task, scale=scale, model=model, sigma=sigma, quality=quality)
-    return Restorer(wish, threads=threads).route(image.shape[0], image.shape[1]).run(image)
+    restorer = Restorer(wish, threads=threads)
+    strength = restorer.strength(image)
+    gray = image.ndim == 2 or image.shape[2] == 2
+    route = restorer.route(image.shape[0], image.shape[1], strength, gray=gray)
+    if strength is not None and route.session is not None:
+        known = fits(route.session.card, strength)
+        level = logging.INFO if known else logging.WARNING
+        logging.getLogger(__name__).log(level, "thinlens: %s", strength.describe(route.session.card))
+    return route.run(image)
 
 
 def resample(image: AnyImage, size: Size, threads: int, progress: Progress | None = None) -> AnyImage:

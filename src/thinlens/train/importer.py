@@ -1,12 +1,12 @@
 """Take over other people's weights: official files become model files.
 
-Known are edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN and RepRFN. A file is read with
+Known are edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN, RepRFN and BBCU. A file is read with
 ``weights_only=True`` and must hold exactly the tensors of one known network, in their shapes. Where several networks
 have those (an eSR-MAX x4 K5 C2 looks like an eSR-TM x2 K5 C4, an FSRCNN is the same at every scale), the official file
 name decides, and ``name`` overrules it.
 
 Source: the weight files published with edge-SR (WACV 2022), IMDN (ACM MM 2019), RFDN (ECCVW 2020) and RepRFN (CVPRW
-2023); their networks pad with zeros.
+2023), and the published classes of BBCU (ICLR 2023); their networks pad with zeros.
 """
 
 import io
@@ -22,24 +22,28 @@ from torch import nn
 from thinlens.errors import ModelError, UnknownNameError
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model
+from thinlens.train.blocks.binary_conv import BinaryUnit
 from thinlens.train.compress.fuse import fuse
 from thinlens.train.lower import lower
 from thinlens.train.networks import Configuration, configurations
 from thinlens.train.networks.bicubic import Bicubic
+from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
 from thinlens.train.networks.imdn import ImdnConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
 from thinlens.train.networks.rfdn import RfdnConfig
-from thinlens.train.official_keys import trunk_prefixes
+from thinlens.train.networks.srresnet import SrResNetConfig
+from thinlens.train.official_keys import IMAGE_LIKE, trunk_prefixes, unit_keys
 from thinlens.train.ops import ConvTranspose2d
 
-Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn"]
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn", "bbcu"]
 MAX_FILE_BYTES = 64 << 20
+NESTED = "params"  # holds the tensors in the files of some trainers
 PARALLEL = "module."  # begins every name in a file that was saved from a network on several GPUs
 BYTES = (0.0, 255.0)
-FAMILIES = "edge-SR, ESPCN, FSRCNN, bicubic, IMDN, RFDN, RepRFN"
+FAMILIES = "edge-SR, ESPCN, FSRCNN, bicubic, IMDN, RFDN, RepRFN, BBCU"
 State = Mapping[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
@@ -71,7 +75,7 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     """
     state = _unwrapped(_read(path))
     shapes: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    known = [c for c in configurations().values() if family in (None, family_of(c)) and kind_of(state) is type(c)]
+    known = [c for c in configurations().values() if kind_of(state) is type(c) and _is_asked_for(c, family)]
     fitting = {c.name: c for c in known if official_shapes(c) == shapes}
     configuration = _choose(fitting, path, name)
     network = create(configuration, state)
@@ -80,7 +84,7 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     out = plan.sizes(size)[plan.outputs["image"]]
     card = ModelCard(
         name=configuration.name,
-        task="sr",
+        task=getattr(configuration, "task", "sr"),
         scale=configuration.scale,
         colour="luma" if configuration.channels == 1 else "rgb",
         value_range=BYTES if isinstance(configuration, RfdnConfig) else (0.0, 1.0),
@@ -89,11 +93,19 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
         licence="that of the imported file",
         training=Training(recipe=path.name, recipe_sha256="", schedule="imported", steps=0, seed=0),
     )
-    return Imported(Model({"main": plan}, tensors, card), _notes(configuration))
+    return Imported(Model({"main": plan}, tensors, card), (*_notes(configuration), *_zeros(network)))
+
+
+def _is_asked_for(configuration: Configuration, family: Family | None) -> bool:
+    own = family_of(configuration)
+    return own is not None and family in (None, own)
 
 
 def family_of(configuration: Configuration) -> Family | None:
     """The family that a configuration belongs to; None: there are no files of it."""
+    if isinstance(configuration, SrResNetConfig | BinaryDncnnConfig):
+        published = configuration.name.startswith(("bbcu_l_x", "bbcu_m_x", "bbcu_de"))
+        return "bbcu" if published else None
     kinds: dict[type, Family] = {
         Bicubic: "bicubic",
         EdgeSR: "edge_sr",
@@ -118,6 +130,8 @@ def kind_of(state: State) -> type[Configuration] | None:
         "IMDB1.c1.weight": ImdnConfig,
         "B1.c1_d.weight": RfdnConfig,
         "reprfb1.conv3.weight": RepRfnConfig,
+        "body.0.body.0.move0.bias": SrResNetConfig,
+        "model.2.move0.bias": BinaryDncnnConfig,
     }
     return next((kind for mark, kind in marks.items() if mark in state), None)
 
@@ -139,6 +153,8 @@ def official_name(configuration: Configuration) -> str:
             return "RFDN_AIM"
         case RepRfnConfig(scale=s):
             return f"reprfn_ntire_x{s}"
+        case SrResNetConfig() | BinaryDncnnConfig():
+            return configuration.name
         case _:
             return f"Bicubic_s{configuration.scale}"
 
@@ -146,6 +162,8 @@ def official_name(configuration: Configuration) -> str:
 def official_keys(configuration: Configuration, names: list[str]) -> dict[str, str]:
     """Our parameter names -> those of the published file."""
     match configuration:
+        case SrResNetConfig() | BinaryDncnnConfig():
+            return unit_keys(configuration, names)
         case EdgeSRCNNConfig():
             renamed = {"first.": "filter.0.", "second.": "filter.2.", "third.": "filter.4."}
         case FsrcnnConfig(depth=depth):
@@ -166,21 +184,28 @@ def official_shapes(configuration: Configuration) -> Shapes:
         side = 4 * configuration.scale + 3
         return {"net.weight": (1, 1, side, side)}
     with torch.device("meta"):
-        parameters = dict(fuse(configuration.create()).named_parameters())
+        parameters = dict(_as_published(configuration).named_parameters())
     keys = official_keys(configuration, list(parameters))
-    return {keys[name]: tuple(parameter.shape) for name, parameter in parameters.items()}
+    shapes: Shapes = {keys[name]: tuple(parameter.shape) for name, parameter in parameters.items()}
+    return {key: (1, *shape, 1, 1) if key.endswith(IMAGE_LIKE) else shape for key, shape in shapes.items()}
+
+
+def _as_published(configuration: Configuration) -> nn.Module:
+    """The network in the form of the published files: the inference form, but of binary networks the train form."""
+    network = configuration.create()
+    return network if family_of(configuration) == "bbcu" else fuse(network)
 
 
 def create(configuration: Configuration, state: State) -> nn.Module:
     """The network with the weights of a published file; it pads with zeros."""
     if isinstance(configuration, Bicubic):
         return PublishedBicubic(configuration.scale, state["net.weight"])
-    network = fuse(replace(configuration, pad_mode="zero").create())  # type: ignore[type-var]  # all are dataclasses
+    network = _as_published(replace(configuration, pad_mode="zero"))  # type: ignore[type-var]  # all are dataclasses
     parameters = dict(network.named_parameters())
     keys = official_keys(configuration, list(parameters))
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(state[keys[name]])
+            parameter.copy_(state[keys[name]].reshape(parameter.shape))
     return network
 
 
@@ -228,6 +253,8 @@ def _read(path: Path) -> State:
         raise ModelError(f"`{path}`: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # torch and its unpickler raise whatever a damaged file leads them to
         raise ModelError(f"`{path}`: not a weight file that can be read safely ({type(error).__name__})") from error
+    if isinstance(state, dict) and isinstance(state.get(NESTED), dict):
+        state = state[NESTED]
     if not isinstance(state, dict) or not all(_is_weight(key, value) for key, value in state.items()):
         raise ModelError(f"`{path}`: does not hold named, finite floating-point tensors, and nothing else")
     return state
@@ -276,3 +303,19 @@ def _notes(configuration: Configuration) -> tuple[str, ...]:
     if isinstance(configuration, RfdnConfig):
         return ("official RFDN weights work on 0..255; the card says so, and whatever runs the model stretches pixels",)
     return ()
+
+
+def _zeros(network: nn.Module) -> tuple[str, ...]:
+    """What is exactly zero where signs are taken: +1 here, and 0 in the network that the file was published with."""
+    units = [part for part in network.modules() if isinstance(part, BinaryUnit)]
+    weights = sum(int((unit.weight == 0).sum()) for unit in units)
+    thresholds = sum(int((unit.threshold == 0).sum()) for unit in units if unit.threshold is not None)
+    notes = []
+    if weights:
+        notes.append(f"{weights} binary weights are exactly 0; they become +1, and count as 0 where they come from")
+    if thresholds:
+        notes.append(
+            f"{thresholds} channels have a threshold of exactly 0; a pixel that is 0 there becomes +1, and counts as 0 "
+            "where the file comes from"
+        )
+    return tuple(notes)

@@ -18,6 +18,7 @@ from pytorch_optimizer import SOAP
 from torch import nn
 
 from thinlens.errors import RecipeError
+from thinlens.train.blocks.binary_conv import BinaryUnit
 from thinlens.train.checkpoint import read_checkpoint, write_checkpoint
 from thinlens.train.recipe import Loop, Plain
 
@@ -79,7 +80,10 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
     wrapped, optimiser = fabric.setup(module, create_optimiser(module, settings))
     run = _Run(module, optimiser, [p.detach().clone() for p in module.parameters()])
     step, begun = run.resume(watch), time.monotonic()
+    units = [unit for unit in module.modules() if isinstance(unit, BinaryUnit)]
     while step < settings.steps:
+        for unit in units:
+            unit.progress = step / settings.steps
         optimiser.param_groups[0]["lr"] = rate(step, settings)
         value = loss(wrapped, step)
         optimiser.zero_grad()

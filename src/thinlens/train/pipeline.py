@@ -8,21 +8,22 @@ from torch import nn
 
 from thinlens.atomic import write_bytes
 from thinlens.errors import OutputError, RecipeError
-from thinlens.model.card import DataSource, ModelCard, Training
+from thinlens.model.card import DataSource, ModelCard, Task, Training
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.models import find_model
 from thinlens.train.compress.fuse import train_form
 from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.damage import Damage, Jpeg, Noise
 from thinlens.train.datasets.images import ImageFolder, find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Progress, Watch, fit, ignore_progress
 from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
 from thinlens.train.narrow import narrow
-from thinlens.train.networks import Configuration, create_network, find_configuration
+from thinlens.train.networks import Configuration, create_network, find_configuration, task_of
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNN, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
-from thinlens.train.recipe import Narrowed, Plain, Recipe, SharedPhase
+from thinlens.train.recipe import Data, Narrowed, Plain, Recipe, SharedPhase
 from thinlens.train.shared_phase import fit_shared_phase
 
 MODEL = "model.safetensors"
@@ -81,13 +82,22 @@ def train_network(
     elif isinstance(recipe.loop, Plain):
         if isinstance(recipe.loop, Narrowed) and isinstance(network, EdgeSRCNN):
             narrow(network, train, recipe.loop, recipe.seed)
-        fit_plain(network, train, recipe.loop, recipe.seed, watch)
+        fit_plain(network, train, recipe.loop, recipe.seed, watch, damage_of(recipe.data))
     return network
 
 
-def fit_plain(network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch) -> None:
+def damage_of(data: Data) -> Damage | None:
+    """What the recipe does to clean crops; None: they come in pairs."""
+    if data.sigma is not None:
+        return Noise(data.sigma)
+    return None if data.quality is None else Jpeg(data.quality)
+
+
+def fit_plain(
+    network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch, damage: Damage | None = None
+) -> None:
     """Train any network end to end on random crops of pairs in its colours; in place."""
-    crops = CropSampler(train, settings.crop, settings.batch, seed)
+    crops = CropSampler(train, settings.crop, settings.batch, seed, damage)
     measure = create_loss(settings.loss, settings.fourier)
 
     def loss(module: nn.Module, step: int) -> torch.Tensor:
@@ -107,7 +117,8 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
         data: the training images and their terms.
         minutes: that the training took, if known.
     """
-    channels = find_configuration(recipe.network).channels
+    configuration = find_configuration(recipe.network)
+    channels = configuration.channels
     plan, tensors = lower(network, channels)
     size = (64, 64)
     height, width = plan.sizes(size)[plan.outputs["image"]]
@@ -124,18 +135,21 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
     )
     card = ModelCard(
         name=recipe.network,
-        task="sr",
+        task=task_of(configuration),
         scale=height // size[0],
         colour="luma" if channels == 1 else "rgb",
         params=sum(tensor.size for tensor in tensors.values()),
         macs_per_pixel=plan.macs(size) / (height * width),
         licence=recipe.licence,
         training=training,
+        sigma_range=recipe.data.sigma,
+        quality_range=recipe.data.quality,
     )
     return Model({"main": plan}, tensors, card)
 
 
 def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
+    _check_damage(recipe, task_of(configuration))
     if isinstance(recipe.loop, SharedPhase) and not isinstance(configuration, EdgeSR):
         raise RecipeError(
             f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '
@@ -146,6 +160,17 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
             train_form(configuration.create(), recipe.loop.branches, recipe.loop.space)
     if isinstance(recipe.loop, Narrowed):
         _check_source(recipe.network, recipe.loop.source, configuration)
+
+
+def _check_damage(recipe: Recipe, task: Task) -> None:
+    """The recipe says how strong the damage is, of the kind that the network undoes, and of no other."""
+    needed = {"denoise": "sigma", "deblock": "quality"}.get(task)
+    for name, found in (("sigma", recipe.data.sigma), ("quality", recipe.data.quality)):
+        if name == needed and found is None:
+            example = "sigma = [0, 50]" if name == "sigma" else "quality = [10, 90]"
+            raise RecipeError(f"`data.{name}`: missing; `{recipe.network}` does {task}; add it, such as `{example}`")
+        if name != needed and found is not None:
+            raise RecipeError(f"`data.{name}`: got {list(found)}; `{recipe.network}` does {task}; leave it out")
 
 
 def _check_source(network: str, name: str, configuration: Configuration) -> None:

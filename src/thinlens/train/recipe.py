@@ -27,6 +27,8 @@ from thinlens.train.blocks.rep_conv import Branch, Space
 from thinlens.train.losses import PixelLoss
 
 Count = Annotated[int, Meta(ge=1)]
+Sigma = Annotated[float, Meta(ge=0, le=255)]
+Quality = Annotated[int, Meta(ge=1, le=100)]
 Folders = Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
@@ -38,12 +40,16 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         val: folders of held-out images, by which the best start is chosen; never trained on.
         root: where the folders lie, relative to the current folder; no part of the recipe's hash.
         terms: ``permissive`` refuses folders whose licence does not let the weights be used in products.
+        sigma: for denoisers: lowest and highest strength of the noise, in 8-bit units.
+        quality: for deblockers: lowest and highest quality of the JPEG.
     """
 
     train: Folders
     val: Folders
     root: str = "data"
     terms: Literal["permissive", "any"] = "any"
+    sigma: tuple[Sigma, Sigma] | None = None
+    quality: tuple[Quality, Quality] | None = None
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +159,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """All values as JSON with sorted keys, defaults spelled out (but for those of `LATER`), without `data.root`."""
         neutral = msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, root=""))
         values = msgspec.to_builtins(neutral)
+        values["data"] = {key: value for key, value in values["data"].items() if value is not None}
         defaults = {field.name: field.default for field in msgspec.structs.fields(self.loop)}
         values["loop"] = {
             key: value
@@ -193,7 +200,15 @@ def to_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:
     except msgspec.ValidationError as error:
         raise RecipeError(f"{where}: {_explain(str(error), table)}") from error
     _check_loop(recipe.loop, where)
+    _check_ranges(recipe.data, where)
     return recipe
+
+
+def _check_ranges(data: Data, where: str) -> None:
+    """Refuse ranges that are upside down."""
+    for name, found in (("sigma", data.sigma), ("quality", data.quality)):
+        if found is not None and found[0] > found[1]:
+            raise RecipeError(f"{where}: `data.{name}`: got {list(found)}; accepted: the lower number first")
 
 
 def _check_loop(loop: SharedPhase | Plain, where: str) -> None:

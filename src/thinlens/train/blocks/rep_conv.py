@@ -30,6 +30,7 @@ from torch import nn
 
 from thinlens.errors import RecipeError
 from thinlens.model import ops
+from thinlens.train.blocks.two_forms import TwoForms
 from thinlens.train.ops import Conv2d
 from thinlens.train.ops.borders import padded
 from thinlens.train.ops.conv import convolve
@@ -48,7 +49,7 @@ EDGE_START = 1e-3  # standard deviation of scales and shifts at the beginning
 Folded = tuple[torch.Tensor, torch.Tensor]  # kernel (out, in / groups, 3, 3), bias (out,)
 
 
-class RepConv(nn.Module):
+class RepConv(TwoForms):
     """A 3x3 convolution in its train form.
 
     Args:

@@ -8,19 +8,24 @@ from torch import nn
 
 from thinlens.errors import RecipeError
 from thinlens.train.blocks.rep_conv import BRANCHES, Branch, RepConv, Space
+from thinlens.train.blocks.two_forms import TwoForms
 from thinlens.train.ops import Conv2d
 
 
-def fuse(network: nn.Module) -> nn.Module:
-    """The inference form: every block of two forms replaced by the op that computes the same.
+def fuse(network: nn.Module, kind: type[TwoForms] = TwoForms) -> nn.Module:
+    """The inference form: every block of two forms replaced by what computes the same.
+
+    Args:
+        network: of ops and blocks.
+        kind: which blocks; the others stay in their train form.
 
     Returns:
         A copy; the network itself if there is nothing to fuse.
     """
-    blocks = [name for name, module in network.named_modules() if isinstance(module, RepConv)]
+    blocks = [name for name, module in network.named_modules() if isinstance(module, kind)]
     if not blocks:
         return network
-    if isinstance(network, RepConv):
+    if isinstance(network, kind):
         return network.fuse()
     fused = copy.deepcopy(network)
     for name in blocks:
@@ -31,8 +36,8 @@ def fuse(network: nn.Module) -> nn.Module:
 def expand(network: nn.Module, branches: Sequence[Branch] = BRANCHES, space: Space = "image") -> nn.Module:
     """A train form of any network: its 3x3 convolutions as sums of paths; it computes the same until it is trained.
 
-    Blocks of two forms that are there already are fused before. A convolution that shares its weights with another
-    stays as it is.
+    Blocks of paths that are there already are fused before. A convolution that shares its weights with another stays
+    as it is, and so does what belongs to another block of two forms.
 
     Args:
         network: of ops and blocks, or a thawed plan.
@@ -45,7 +50,7 @@ def expand(network: nn.Module, branches: Sequence[Branch] = BRANCHES, space: Spa
     Raises:
         RecipeError: if ``3x3`` is not among the branches.
     """
-    expanded = copy.deepcopy(fuse(network))
+    expanded = copy.deepcopy(fuse(network, RepConv))
     uses = Counter(id(parameter) for _, parameter in expanded.named_parameters(remove_duplicate=False))
     for name, module in list(expanded.named_modules()):
         alone = all(uses[id(parameter)] == 1 for parameter in module.parameters())

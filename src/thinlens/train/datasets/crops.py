@@ -1,4 +1,4 @@
-"""Random crops for the plain trainer."""
+"""Random crops for the plain trainer: of pairs, or of clean images that are damaged as they are drawn."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thinlens.errors import RecipeError
-from thinlens.train.datasets.pairs import Pair, Plane
+from thinlens.image.colour import to_float32
+from thinlens.train.datasets.damage import AnyPlane, Damage
+from thinlens.train.datasets.pairs import Pair
 from thinlens.train.datasets.patches import SYMMETRIES, turn
 
 FloatBatch = npt.NDArray[np.float32]
@@ -20,12 +22,15 @@ class CropSampler:
         crop: side of the `lq` crops, in pixels.
         batch: crops a batch.
         seed: of the random draws.
+        damage: makes `lq` of each crop of `hq`; None: `lq` is that of the pairs.
 
     Raises:
         RecipeError: if no image is large enough.
     """
 
-    def __init__(self, pairs: Sequence[Pair], crop: int, batch: int, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], crop: int, batch: int, seed: int, damage: Damage | None = None) -> None:
+        self._damage = damage
+        crop += damage.margin if damage else 0
         self._pairs = [pair for pair in pairs if min(pair.lq.shape[-2:]) >= crop]
         if not self._pairs:
             raise RecipeError(f"loop.crop: got {crop}; no `lq` image is that large; accepted: at most its smaller side")
@@ -42,16 +47,20 @@ class CropSampler:
         rng = np.random.default_rng([self._seed, step])
         chosen = rng.choice(len(self._pairs), self._batch, p=self._share)
         crops = [self._draw(self._pairs[index], rng) for index in chosen]
-        return _to_batch([pair.lq for pair in crops]), _to_batch([pair.hq for pair in crops])
+        return _to_batch([lq for lq, _ in crops]), _to_batch([hq for _, hq in crops])
 
-    def _draw(self, pair: Pair, rng: np.random.Generator) -> Pair:
+    def _draw(self, pair: Pair, rng: np.random.Generator) -> tuple[AnyPlane, AnyPlane]:
         scale, crop = pair.hq.shape[-1] // pair.lq.shape[-1], self._crop
         y, x = (int(rng.integers(0, size - crop + 1)) for size in pair.lq.shape[-2:])
         symmetry = int(rng.integers(len(SYMMETRIES)))
         hq = pair.hq[..., scale * y : scale * (y + crop), scale * x : scale * (x + crop)]
-        return Pair(turn(pair.lq[..., y : y + crop, x : x + crop], symmetry), turn(hq, symmetry))
+        hq = turn(hq, symmetry)
+        if self._damage is not None:
+            return self._damage(hq, rng)
+        return turn(pair.lq[..., y : y + crop, x : x + crop], symmetry), hq
 
 
-def _to_batch(planes: list[Plane]) -> FloatBatch:
-    """N times ``H W`` or ``3 H W`` uint8 -> ``N C H W`` float32 in 0..1."""
-    return np.stack([np.atleast_3d(p.T).T for p in planes]).astype(np.float32) / np.float32(255)
+def _to_batch(planes: list[AnyPlane]) -> FloatBatch:
+    """N times ``H W`` or ``3 H W``, uint8 or float32 -> ``N C H W`` float32 in 0..1, or around it."""
+    batch = np.stack([np.atleast_3d(p.T).T for p in planes])
+    return to_float32(batch)

@@ -1,4 +1,4 @@
-"""Pairs for super-resolution: a clean image and what the bicubic camera leaves of it."""
+"""Pairs of images: a clean one, and what the bicubic camera leaves of it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def create_pair(image: npt.NDArray[np.uint8], scale: int, channels: int = 1) -> 
 
     Args:
         image: ``H W`` or ``H W 3`` uint8; cropped at the right and the bottom to a multiple of ``scale``.
-        scale: 2 or more.
+        scale: 2 or more; at 1 nothing is degraded and the two are one array, to be damaged later.
         channels: 1 for luma, 3 for RGB (of a gray image three times the same).
 
     Returns:
@@ -42,8 +42,11 @@ def create_pair(image: npt.NDArray[np.uint8], scale: int, channels: int = 1) -> 
     """
     height, width = image.shape[0] // scale, image.shape[1] // scale
     clean = image[: height * scale, : width * scale]
-    small = resize_uint8(clean, height, width)
     planes = _luma if channels == 1 else _rgb
+    if scale == 1:
+        whole = planes(clean)
+        return Pair(whole, whole)
+    small = resize_uint8(clean, height, width)
     return Pair(planes(small), planes(clean))
 
 

@@ -12,7 +12,11 @@ from typing import Any, Protocol
 from torch import nn
 
 from thinlens.errors import UnknownNameError
+from thinlens.model.card import Task
+from thinlens.train.blocks.binary_conv import FORMS
 from thinlens.train.networks.bicubic import Bicubic
+from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
+from thinlens.train.networks.dncnn import DncnnConfig
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -22,6 +26,7 @@ from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
 from thinlens.train.networks.rfdn import RfdnConfig
 from thinlens.train.networks.rfn import RfnConfig
+from thinlens.train.networks.srresnet import LETTERS, SrResNetConfig
 from thinlens.train.networks.unet import UnetConfig
 
 LINE_SCALES: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (4,), (2, 3, 4))
@@ -34,6 +39,8 @@ LINE_FORMS: tuple[dict[str, Any], ...] = (  # compressed, as before compression,
     {"transmission": "plain"},
     {"transmission": "naive"},
 )
+
+DNCNN = r"dncnn_d([1-9]\d?)_w([1-9]\d{0,2})_(denoise(?=_gray$|$)|deblock$)(_gray)?"
 
 
 class Configuration(Protocol):
@@ -56,7 +63,10 @@ class Configuration(Protocol):
 
 
 def configurations() -> dict[str, Configuration]:
-    """All configurations by name: at each scale the 395 of the published edge-SR pool, RepRFN with its line, LineDL.
+    """All configurations by name.
+
+    At each scale the 395 of the published edge-SR pool, RepRFN with its line, SRResNet with its binary forms, LineDL;
+    for noise and JPEG DnCNN and its binary form.
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
@@ -73,26 +83,45 @@ def configurations() -> dict[str, Configuration]:
         known += [RfnConfig(s, block=block) for block in ("plain", "rfb1", "rfb2", "rfb3")]
         known += [RfnConfig(s, block=block, skip="each") for block in ("rfb1", "rfb3")]
         known += [RfnConfig(s, mix=False), RfnConfig(s, esa="reduced"), RfnConfig(s, mix=False, esa="reduced")]
+        known += [SrResNetConfig(s), SrResNetConfig(s, width=12)]
+        known += [SrResNetConfig(s, parts=parts) for parts in LETTERS.values()]
+        known += [SrResNetConfig(s, parts=("body",), unit=unit) for unit in FORMS if unit != "v4"]
+        known += [SrResNetConfig(s, parts=("body",), gain=1.0)]
+    known += [BinaryDncnnConfig("denoise"), BinaryDncnnConfig("deblock")]
     known += [LineConfig(scales, **form) for form in LINE_FORMS for scales in LINE_SCALES]
     known += [UnetConfig()]
+    known += [kind for w in (12, 64) for kind in (DncnnConfig(20, w, "denoise"), DncnnConfig(20, w, "deblock"))]
+    known += [DncnnConfig(17, 64, "denoise", gray=gray) for gray in (False, True)]
     return {configuration.name: configuration for configuration in known}
 
 
 def find_configuration(name: str) -> Configuration:
-    """The configuration of a name; networks of features also in any width: ``rep_rfn_w16_x4``, ``line_dn_w16``.
+    """The configuration of a name; some also in sizes that the table does not hold.
+
+    RFN, RepRFN, RFDN, IMDN, SRResNet and its binary forms, the binary DnCNN and LineDL in any width, such as
+    ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``; DnCNN in any depth from 2 to 99 too, such as
+    ``dncnn_d8_w12_denoise``.
 
     Raises:
         UnknownNameError: listing near matches.
     """
     known: dict[str, Any] = configurations()
-    asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})(_x\d|_joint|)", name, re.ASCII)
-    if name not in known and asked is not None and f"{asked[1]}{asked[3]}" in known:
-        published = known[f"{asked[1]}{asked[3]}"]
-        if published.channels == 3 and "width" in (field.name for field in fields(published)):
-            known[name] = replace(published, width=int(asked[2]))
+    asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})(_x\d|_joint)?", name, re.ASCII)
+    published = known.get(f"{asked[1]}{asked[3] or ''}") if asked is not None else None
+    if asked is not None and published is not None and "width" in (field.name for field in fields(published)):
+        wide = replace(published, width=int(asked[2]))
+        known.setdefault(wide.name, wide)
+    if name not in known and (size := re.fullmatch(DNCNN, name, re.ASCII)) and int(size[1]) >= 2:
+        known[name] = DncnnConfig(int(size[1]), int(size[2]), size[3], gray=size[4] is not None)  # type: ignore[arg-type]
     if name not in known:
         raise UnknownNameError.of("network", name, known, "`thinlens networks` lists all")
     return known[name]  # type: ignore[no-any-return]
+
+
+def task_of(configuration: Configuration) -> Task:
+    """What a network does: the configuration's ``task``; one that has none is an upscaler."""
+    task: Task = getattr(configuration, "task", "sr")
+    return task
 
 
 def create_network(name: str) -> nn.Module:
