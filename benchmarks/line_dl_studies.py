@@ -38,8 +38,9 @@ from thinlens.train.compress.bidirectional import (
     module_values,
     transmission_modules,
 )
+from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.damage import Noise
 from thinlens.train.datasets.images import find_images
-from thinlens.train.datasets.noisy import NoisyCrops
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Loss, Watch, fit
 from thinlens.train.losses import create_loss
@@ -120,7 +121,7 @@ def pairs_of(data: Path) -> list[Pair]:
 
 def loss_of(data: Path, seed: int) -> Loss:
     """The loss that all train by."""
-    crops, measure = NoisyCrops(pairs_of(data), CROP, BATCH, SIGMA, seed), create_loss("l2", 0.0)
+    crops, measure = CropSampler(pairs_of(data), CROP, BATCH, seed, Noise((SIGMA, SIGMA))), create_loss("l2", 0.0)
 
     def loss(module: nn.Module, step: int) -> torch.Tensor:
         lq, hq = map(torch.from_numpy, crops.batch(step))
