@@ -25,7 +25,7 @@ from thinlens.model.file import Model
 from thinlens.train.blocks.binary_conv import BinaryUnit
 from thinlens.train.compress.fuse import fuse
 from thinlens.train.lower import lower
-from thinlens.train.networks import Configuration, configurations
+from thinlens.train.networks import Configuration, configurations, task_of
 from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNNConfig
@@ -84,7 +84,7 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     out = plan.sizes(size)[plan.outputs["image"]]
     card = ModelCard(
         name=configuration.name,
-        task=getattr(configuration, "task", "sr"),
+        task=task_of(configuration),
         scale=configuration.scale,
         colour="luma" if configuration.channels == 1 else "rgb",
         value_range=BYTES if isinstance(configuration, RfdnConfig) else (0.0, 1.0),
