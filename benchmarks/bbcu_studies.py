@@ -24,7 +24,7 @@ from thinlens.train.networks import find_configuration
 LOOP = {
     "kind": "plain",
     "batch": 8,
-    "crop": 32,
+    "crop": 24,
     "lr": 3e-3,
     "warmup": 100,
     "ema": 0.0,
