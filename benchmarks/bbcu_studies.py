@@ -25,7 +25,7 @@ LOOP = {
     "kind": "plain",
     "batch": 8,
     "crop": 24,
-    "lr": 3e-3,
+    "lr": 1e-2,
     "warmup": 100,
     "ema": 0.0,
     "optimiser": "soap",
