@@ -140,14 +140,23 @@ def measure(model: Model, data: Path, kept: Path) -> dict[str, dict[str, float]]
     return found
 
 
-def iter_rows(campaign: Campaign, names: Sequence[str], arguments: argparse.Namespace) -> Iterator[Row]:
-    """One row a training, all variants of a seed before the next seed."""
+def iter_rows(
+    campaign: Campaign, names: Sequence[str], arguments: argparse.Namespace, known: Sequence[Row]
+) -> Iterator[Row]:
+    """One row a training, all variants of a seed before the next seed; none for those that are known."""
     for name in names:
         study = campaign.studies[name]
-        steps = steps_of(campaign, study, arguments.steps, arguments.data, arguments.runs)
+        done = {row["variant"]: row for row in known if (row["study"], row["of"]) == (name, arguments.steps)}
+        if study.equal_time and all(variant.name in done for variant in study.variants):
+            steps = {variant: row["steps"] for variant, row in done.items()}
+        else:
+            steps = steps_of(campaign, study, arguments.steps, arguments.data, arguments.runs)
+        recipes = {row["recipe_sha256"] for row in known if row["study"] == name}
         for seed in arguments.seeds:
             for variant in study.variants:
                 recipe = recipe_for(campaign, variant, steps[variant.name], seed)
+                if recipe.sha256() in recipes:
+                    continue
                 directory = arguments.runs / f"{recipe.network}-{recipe.sha256()[:12]}"
                 model = train(recipe, arguments.data, directory)
                 yield {
@@ -232,7 +241,7 @@ def run(campaign: Campaign, usage: str) -> None:
     rows = json.loads(record.read_text()) if record.exists() else []
     names = list(campaign.studies) if "all" in arguments.studies else arguments.studies
     keys = ("study", "variant", "seed", "of")
-    for row in iter_rows(campaign, names, arguments):
+    for row in iter_rows(campaign, names, arguments, rows):
         rows = [*(old for old in rows if any(old[key] != row[key] for key in keys)), row]
         figures = ", ".join(f"{name} {row['quality'][name]['psnr_y_db']:.3f} dB" for name in SETS)
         print(f"{row['study']:10} {row['variant']:36} seed {row['seed']}: {figures}, {row['minutes']} min", flush=True)

@@ -109,8 +109,7 @@ def find_configuration(name: str) -> Configuration:
     asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})(_x\d|_joint)?", name, re.ASCII)
     published = known.get(f"{asked[1]}{asked[3] or ''}") if asked is not None else None
     if asked is not None and published is not None and "width" in (field.name for field in fields(published)):
-        wide = replace(published, width=int(asked[2]))
-        known.setdefault(wide.name, wide)
+        known.setdefault(name, replace(published, width=int(asked[2])))
     if name not in known and (size := re.fullmatch(DNCNN, name, re.ASCII)) and int(size[1]) >= 2:
         known[name] = DncnnConfig(int(size[1]), int(size[2]), size[3], gray=size[4] is not None)  # type: ignore[arg-type]
     if name not in known:
