@@ -2,10 +2,10 @@
 
     python benchmarks/denoise_deblock.py MODEL ... --data DIR [--ffmpeg FFMPEG] [--quantsmooth JPEGQS]
 
-MODEL: shipped names or model files, each measured on its own task. ``--data`` holds CBSD68, McMaster, LIVE1 and val;
-the rivals' strengths are chosen on pieces of six images of val, one for each sigma and quality. Writes
-``denoise_deblock.json`` and ``.md`` in ``docs/results``; figures that are there and were not asked for again stay. NLM
-needs the extra ``bench``. FFmpeg and jpeg-quantsmooth are programs; rivals that are not given are left out.
+MODEL: shipped names or model files, each measured on its own task. ``--data`` holds the sets and val; the rivals'
+strengths are chosen on pieces of six images of val, one for each sigma and quality. Writes ``denoise_deblock.json`` and
+``.md`` in ``docs/results``; figures that are there and were not asked for again stay. NLM needs the extra ``bench``.
+FFmpeg and jpeg-quantsmooth are programs; rivals that are not given are left out.
 """
 
 import argparse
@@ -30,15 +30,17 @@ from thinlens.runtime.session import Session, open_model
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SIGMAS, QUALITIES = (15, 25, 50), (10, 20, 30, 40)
-NOISY_SETS, BLOCKY_SETS = ("CBSD68", "McMaster"), ("LIVE1",)
+NOISY_SETS, BLOCKY_SETS = ("CBSD68", "McMaster", "BSD68", "Set12"), ("LIVE1",)
+GRAY = ("BSD68", "Set12", "LIVE1")  # sets that are measured on one plane
 CHOSEN_ON, PIECE = 6, np.s_[128:320, 128:320]  # images of val, and what is taken of each
 HEAD = """# Denoising and deblocking: ours beside what a PC has
 
 `python benchmarks/denoise_deblock.py` measures and writes this page. Noise: white, Gaussian, seed 0 anew for each
-image, neither clipped nor rounded; PSNR over RGB, no border, results rounded to 8 bits (the protocol of the DnCNN line
-and of BBCU). *8-bit file*: the same noise clipped and rounded, as it lies in a file; NLM gets that too. JPEG:
-luma of studio range, encoded as gray by libjpeg, PSNR on that plane, no border; OpenCV encodes all of LIVE1 to the same
-pixels. In brackets: the rivals' strengths, the best on pieces of six images of val for each sigma and quality. Networks
+image, neither clipped nor rounded; PSNR over RGB (BSD68 and Set12: gray), no border, results rounded to 8 bits: the
+protocol of the DnCNN line and of BBCU. *8-bit file*: the same noise clipped and rounded, as it lies in a file; NLM gets
+that too. JPEG: luma of studio range, encoded as gray by libjpeg, PSNR on that plane, no border; OpenCV encodes all of
+LIVE1 to the same pixels. In brackets: the rivals' strengths, the best on pieces of six images of val for each sigma and
+quality; *RGB 3* is NLM on RGB with windows of 3 pixels, *Lab* on lightness and colour apart. Networks
 are blind: they are not told sigma or quality.
 """
 
@@ -68,9 +70,9 @@ class Sample:
 Way = Callable[[Sample], Bytes]
 
 
-def damaged(task: str, level: int, images: Iterable[Bytes]) -> Iterable[tuple[Bytes, Sample]]:
+def damaged(task: str, level: int, images: Iterable[Bytes], *, colour: bool) -> Iterable[tuple[Bytes, Sample]]:
     """Clean images and damaged ones, by the protocols of `thinlens evaluate`."""
-    pairs = create_pairs(colour=True, sigma=level) if task == "denoise" else create_pairs(colour=False, quality=level)
+    pairs = create_pairs(colour=colour, **{"sigma" if task == "denoise" else "quality": level})
     for image in images:
         hq, lq = pairs.make(image)
         file = io.BytesIO()
@@ -79,11 +81,11 @@ def damaged(task: str, level: int, images: Iterable[Bytes]) -> Iterable[tuple[By
         yield hq, Sample(to_float32(lq), file.getvalue(), level)
 
 
-def measure(task: str, level: int, images: Iterable[Bytes], ways: dict[str, Way]) -> dict[str, float]:
+def measure(task: str, level: int, images: Iterable[Bytes], ways: dict[str, Way], *, colour: bool) -> dict[str, float]:
     """Mean PSNR of each way, dB."""
     protocol = Protocol(channel="rgb", border=0, luma=None)  # all values of a plane, or of three
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for hq, sample in damaged(task, level, images):
+    for hq, sample in damaged(task, level, images, colour=colour):
         for name, way in ways.items():
             found[name].append(protocol.psnr_db(way(sample), hq))
     return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
@@ -108,12 +110,13 @@ def nlm(factor: float, *, template: int = 7, lab: bool = False) -> Way:
 
     def run(sample: Sample) -> Bytes:
         strength = factor * sample.level
-        image = np.ascontiguousarray(sample.rounded[..., ::-1])
+        image = np.ascontiguousarray(sample.rounded)
         if lab:
-            restored = cv2.fastNlMeansDenoisingColored(image, None, strength, strength, template, 21)
+            bgr = np.ascontiguousarray(image[..., ::-1])
+            restored = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, template, 21)[..., ::-1]
         else:
             restored = cv2.fastNlMeansDenoising(image, None, strength, template, 21)
-        return np.ascontiguousarray(restored[..., ::-1])
+        return np.asarray(restored, np.uint8)
 
     return run
 
@@ -153,21 +156,24 @@ def network(session: Session, *, rounded: bool = False) -> Way:
     return lambda sample: from_float32(to_float32(session.run(sample.rounded if rounded else sample.lq)), np.uint8)
 
 
-def best(task: str, level: int, data: Path, candidates: dict[str, Way]) -> tuple[str, Way]:
+def best(task: str, level: int, data: Path, candidates: dict[str, Way], *, colour: bool = False) -> tuple[str, Way]:
     """The candidate that is best on pieces of images of val at this level."""
     paths = [path for path in list_images(data / "val") if "cid22" in path.name][:CHOSEN_ON]
-    found = measure(task, level, [read_hq(path)[PIECE] for path in paths], candidates)
+    found = measure(task, level, [read_hq(path)[PIECE] for path in paths], candidates, colour=colour)
     name = max(found, key=lambda name: found[name])
     return name, candidates[name]
 
 
-def rivals(task: str, level: int, arguments: argparse.Namespace) -> dict[str, tuple[str, Way]]:
+def rivals(task: str, level: int, arguments: argparse.Namespace, *, colour: bool) -> dict[str, tuple[str, Way]]:
     """The rivals of a task at a level by name, each with the strength that was chosen."""
     chosen: dict[str, tuple[str, Way]] = {}
     if task == "denoise":
-        ways = {f"Lab, h = {f:g} sigma": nlm(f, lab=True) for f in (0.4, 0.5, 0.6, 0.7, 0.8)}
-        ways |= {f"RGB {n}, h = {f:g} sigma": nlm(f, template=n) for f in (0.8, 0.9, 1.0, 1.1, 1.2) for n in (3, 5, 7)}
-        chosen["OpenCV NLM"] = best(task, level, arguments.data, ways)
+        ways = {f"Lab, h = {f:g} sigma": nlm(f, lab=True) for f in (0.4, 0.5, 0.6, 0.7, 0.8) if colour}
+        kind = "RGB" if colour else "gray"
+        ways |= {
+            f"{kind} {n}, h = {f:g} sigma": nlm(f, template=n) for f in (0.8, 0.9, 1.0, 1.1, 1.2) for n in (3, 5, 7)
+        }
+        chosen["OpenCV NLM"] = best(task, level, arguments.data, ways, colour=colour)
         return chosen
     if arguments.ffmpeg:
         for name in ("spp=quality=6:mode=soft", "spp=quality=6:mode=hard", "pp7=mode=medium"):
@@ -185,15 +191,17 @@ def record_of(task: str, folder: str, level: int, arguments: argparse.Namespace)
     sessions = [open_model(name, threads=1) for name in arguments.models]
     ways: dict[str, Way] = {"noisy" if task == "denoise" else "JPEG": unchanged}
     strengths = {}
-    for name, (strength, way) in rivals(task, level, arguments).items() if not arguments.only_models else ():
+    colour = folder not in GRAY
+    chosen = {} if arguments.only_models else rivals(task, level, arguments, colour=colour)
+    for name, (strength, way) in chosen.items():
         ways[name], strengths[name] = way, strength
     for session in sessions:
-        if session.card.task == task:
+        if session.card.task == task and colour == (session.card.colour == "rgb"):
             ways[session.card.name] = network(session)
             if task == "denoise":
                 ways[f"{session.card.name}, 8-bit file"] = network(session, rounded=True)
     paths = list_images(arguments.data / folder)
-    psnr_db = measure(task, level, map(read_hq, paths), ways)
+    psnr_db = measure(task, level, map(read_hq, paths), ways, colour=colour)
     return {"images": len(paths), "psnr_db": psnr_db, "strength": strengths}
 
 
@@ -230,6 +238,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--task", choices=("denoise", "deblock"))
+    parser.add_argument("--sets", nargs="*", help="of --task; default: all")
     parser.add_argument("--ffmpeg", type=Path)
     parser.add_argument("--quantsmooth", type=Path)
     parser.add_argument("--only-models", action="store_true", help="leave the rivals' figures as they are")
@@ -237,7 +246,7 @@ def main() -> None:
     path = RESULTS / "denoise_deblock.json"
     records: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for task, sets, levels in (("denoise", NOISY_SETS, SIGMAS), ("deblock", BLOCKY_SETS, QUALITIES)):
-        for folder, level in ((f, n) for f in sets for n in levels if arguments.task in (None, task)):
+        for folder, level in ((f, n) for f in arguments.sets or sets for n in levels if arguments.task in (None, task)):
             key = f"{task} {folder} {level}"
             found = record_of(task, folder, level, arguments)
             held = records.get(key, {"psnr_db": {}, "strength": {}})

@@ -4,9 +4,10 @@
 
 LineDN of 64 channels in its two published forms, a stack of 17 convolutions of 64 channels as DnCNN is one, and the
 U-shaped network of 32 to 512, all with random weights: memory does not depend on them. The first two stream in the
-engine; ``--whole`` also runs the last two on whole images of 1080p and 4K in ONNX Runtime (with onnx), which takes some
-six minutes and 5 GB. Every figure is the peak resident memory (VmHWM, so Linux only) of a fresh process over a bare
-interpreter with NumPy; streams push `ROWS` rows, and `MORE` to show that the height does not matter. Writes
+engine; ``--whole SIZE ...`` also runs the last two on whole images in ONNX Runtime (with onnx), 5 GB and some minutes
+for 4K. Every figure is the peak resident memory (VmHWM, so Linux only) of a fresh process over a bare
+interpreter with NumPy. Streams push some rows, until every buffer is in use, and `MORE` times as many to show that the
+height does not matter. Writes
 ``docs/results/line_dl_memory.json`` and ``.md``.
 """
 
@@ -14,7 +15,7 @@ import argparse
 import json
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from thinlens.bench.memory import measure_fresh
 from thinlens.bench.subjects import random_model, stack_plan
 from thinlens.errors import UnsupportedOpError
 from thinlens.model.file import write_model
+from thinlens.model.plan import Plan
 from thinlens.train.lower import lower
 from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.networks.unet import UnetConfig
@@ -37,15 +39,14 @@ SIZES = {
     "100 MP": (11_648, 8736),
     "1 GP": (32_768, 32_768),
 }
-ROWS, MORE = 24, 192
-MEASURED_WHOLE = ("1080p", "4K")
+MORE, WIDTH = 8, 1920
 PER_PIXEL = (
     524  # bytes a pixel of the two whole-image networks: two maps of 64 channels, or 32 + 32 + 64, and the input
 )
-STREAMS = {
-    "LineDN": lambda: lower(LineConfig().create(), 3)[0],
-    "LineDN before compression": lambda: lower(LineConfig(modules=4, wide=True).create(), 3)[0],
-    "17 convolutions, line-buffered": lambda: stack_plan([3, *[64] * 16, 3], residual=True),
+STREAMS: dict[str, tuple[Callable[[], Plan], int, int]] = {  # the plan, rows that are pushed, sizes that are tried
+    "LineDN": (lambda: lower(LineConfig().create(), 3)[0], 12, 5),
+    "LineDN before compression": (lambda: lower(LineConfig(modules=4, wide=True).create(), 3)[0], 12, 2),
+    "17 convolutions, line-buffered": (lambda: stack_plan([3, *[64] * 16, 3], residual=True), 96, 4),
 }
 WHOLE = {
     "17 convolutions": lambda: stack_plan([3, *[64] * 16, 3], residual=True),
@@ -55,29 +56,31 @@ WHOLE = {
 
 def iter_streams(folder: Path, bare: int) -> Iterator[dict[str, Any]]:
     """The record of each network and width."""
-    for name, plan in STREAMS.items():
+    for name, (plan, rows, sizes) in STREAMS.items():
         path = folder / "network.safetensors"
         write_model(path, random_model("memory", plan(), 0), overwrite=True)
-        for size, (width, _) in SIZES.items():
-            found = measure_fresh("rows", path, width, ROWS)
+        for size, (width, _) in list(SIZES.items())[:sizes]:
+            found = measure_fresh("rows", path, width, rows)
+            more = measure_fresh("rows", path, width, MORE * rows)["peak"] - bare if width == WIDTH else None
             yield {
                 "network": name,
                 "size": size,
                 "width": width,
+                "rows": rows,
                 "buffer_bytes": found["buffer_bytes"],
                 "peak_over_bare": found["peak"] - bare,
-                "higher": measure_fresh("rows", path, width, MORE)["peak"] - bare if size == "1080p" else None,
+                "higher": more,
             }
 
 
-def iter_whole(folder: Path, bare: int) -> Iterator[dict[str, Any]]:
+def iter_whole(folder: Path, bare: int, sizes: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The record of each network on whole images, in ONNX Runtime."""
     from thinlens.export.onnx import to_onnx
 
     for name, plan in WHOLE.items():
         path, model = folder / "network.onnx", random_model("memory", plan(), 0)
         path.write_bytes(to_onnx(model))
-        for size in MEASURED_WHOLE:
+        for size in sizes:
             width, height = SIZES[size]
             high = -(-height // 16) * 16  # what the pools of the U-shaped network divide
             try:
@@ -98,11 +101,10 @@ def to_page(record: dict[str, Any]) -> str:
     """The record as a page."""
     page = (
         "# Memory of LineDN\n\n"
-        "`python benchmarks/line_dl_memory.py --whole` measures and writes this page. RGB, 8 bits, one thread. Peak\n"
-        f"resident memory of a fresh process over a bare interpreter with NumPy ({record['bare'] / 1e6:.1f} MB);\n"
-        f"MB is 10^6. Streams: {ROWS} rows of each width, weights among the peak; *buffers* is what the engine says.\n"
-        "\n"
-        f"| network | size | buffers | peak | after {MORE} rows |\n|---|---|--:|--:|--:|\n"
+        "`python benchmarks/line_dl_memory.py --whole 1080p 4K` measures and writes this page. RGB, 8 bits, a thread.\n"
+        f"Peak memory of a fresh process over a bare interpreter with NumPy ({record['bare'] / 1e6:.1f} MB); MB\n"
+        "is 10^6. Streams: weights among the peak; *buffers* is what the engine says.\n\n"
+        f"| network | size | buffers | peak | of {MORE} times as many rows |\n|---|---|--:|--:|--:|\n"
     )
     for row in record["streams"]:
         higher = "" if row["higher"] is None else f"{row['higher'] / 1e6:.1f} MB"
@@ -124,7 +126,8 @@ def to_page(record: dict[str, Any]) -> str:
             maps = PER_PIXEL * row["width"] * row["height"]
             page += f"| {row['network']} | {row['size']}, {row['width']}x{row['height']} "
             page += f"| {told} | {maps / 1e6:,.0f} MB |\n"
-        sizes = {size: w * h for size, (w, h) in SIZES.items() if size not in MEASURED_WHOLE}
+        measured = {row["size"] for row in record["whole"]}
+        sizes = {size: w * h for size, (w, h) in SIZES.items() if size not in measured}
         larger = (f"{size} {PER_PIXEL * pixels / 1e9:,.1f} GB" for size, pixels in sizes.items())
         page += f"\nNot measured but computed, by maps alone ({PER_PIXEL} bytes a pixel): {', '.join(larger)}.\n"
     return page
@@ -133,7 +136,7 @@ def to_page(record: dict[str, Any]) -> str:
 def main() -> None:
     """Measure, and write the page and its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--whole", nargs="*", choices=list(SIZES), default=[])
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     bare = measure_fresh("bare")["peak"]
@@ -146,7 +149,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         parts = [("streams", iter_streams(Path(folder), bare))]
-        parts += [("whole", iter_whole(Path(folder), bare))] if arguments.whole else []
+        parts += [("whole", iter_whole(Path(folder), bare, arguments.whole))] if arguments.whole else []
         for part, rows in parts:
             for row in rows:
                 record[part].append(row)

@@ -25,26 +25,28 @@ from torch import nn
 
 from thinlens.bench.quality import evaluate, list_images
 from thinlens.model.card import ModelCard, Training
-from thinlens.model.file import Model, read_model, write_model
+from thinlens.model.file import Model, Tensors, read_model, write_model
+from thinlens.model.plan import Plan
 from thinlens.runtime.session import Session
 from thinlens.train.blocks.line import truncate
 from thinlens.train.compress.bidirectional import (
     Knowledge,
     compress_channels,
     compress_layers,
+    finetune,
     middle,
     module_values,
     transmission_modules,
 )
+from thinlens.train.datasets.crops import CropSampler
+from thinlens.train.datasets.damage import Noise
 from thinlens.train.datasets.images import find_images
-from thinlens.train.datasets.noisy import NoisyCrops
 from thinlens.train.datasets.pairs import Pair, iter_pairs
-from thinlens.train.loop import Watch, fit
+from thinlens.train.loop import Loss, Watch, fit
 from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
 from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.recipe import Plain
-from thinlens.train.thaw import thaw
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ("train/cid22", "train/clic2025_half", "train_extra")
@@ -72,6 +74,7 @@ STUDIES = {
         "What the modules are for",
         (
             Variant("ITM"),
+            Variant("ITM, state upside down", {"align": "flip"}),
             Variant("none", {"modules": 0}),
             Variant("convolutions of equal size", {"transmission": "plain"}),
             Variant("bands added up", {"transmission": "naive"}),
@@ -116,21 +119,22 @@ def pairs_of(data: Path) -> list[Pair]:
     return list(iter_pairs((path for folder in folders for path in folder.files), 1, 3))
 
 
-def train(network: nn.Module, data: Path, steps: int, seed: int, folder: Path) -> None:
-    """Train a denoiser in place, or go on; gradients go back over `TRUNCATE` bands."""
-    crops, measure = NoisyCrops(pairs_of(data), CROP, BATCH, SIGMA, seed), create_loss("l2", 0.0)
+def loss_of(data: Path, seed: int) -> Loss:
+    """The loss that all train by."""
+    crops, measure = CropSampler(pairs_of(data), CROP, BATCH, seed, Noise((SIGMA, SIGMA))), create_loss("l2", 0.0)
 
     def loss(module: nn.Module, step: int) -> torch.Tensor:
         lq, hq = map(torch.from_numpy, crops.batch(step))
         return measure(module(lq), hq)
 
-    truncate(network, TRUNCATE)
-    fit(network, loss, loop_of(steps), Watch(folder=folder))
+    return loss
 
 
-def to_model(network: nn.Module, name: str, steps: int, seed: int, minutes: float) -> Model:
-    """A trained network as a model."""
-    plan, tensors = lower(network, 3)
+def to_model(
+    plan: Plan, tensors: Tensors, name: str, arguments: argparse.Namespace, seed: int, minutes: float
+) -> Model:
+    """A trained plan as a model."""
+    steps = arguments.steps
     card = ModelCard(
         name=name,
         task="denoise",
@@ -154,9 +158,10 @@ def trained(config: LineConfig, arguments: argparse.Namespace, seed: int) -> tup
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
         network, begun = config.create(), time.monotonic()
-        train(network, arguments.data, arguments.steps, seed, folder)
+        truncate(network, TRUNCATE)
+        fit(network, loss_of(arguments.data, seed), loop_of(arguments.steps), Watch(folder=folder))
         minutes = (time.monotonic() - begun) / 60
-        write_model(path, to_model(network, config.name, arguments.steps, seed, minutes))
+        write_model(path, to_model(*lower(network, 3), config.name, arguments, seed, minutes))
     return read_model(path), folder
 
 
@@ -175,10 +180,11 @@ def compressed(variant: Variant, arguments: argparse.Namespace, seed: int) -> tu
             smaller = compress_channels(plan, tensors, module_values(plan), knowledge=knowledge, seed=seed)
         else:
             smaller = compress_layers(plan, tensors, middle(transmission_modules(plan)), knowledge, seed)
-        network, begun, steps = thaw(*smaller), time.monotonic(), arguments.steps // 2
-        train(network, arguments.data, steps, seed + 1000, folder)
+        begun, loss = time.monotonic(), loss_of(arguments.data, seed + 1000)
+        settings, watch = loop_of(arguments.steps // 2), Watch(folder=folder)
+        left = finetune(*smaller, loss, settings, watch, TRUNCATE)
         minutes = (before.card.training.minutes or 0) + (time.monotonic() - begun) / 60
-        write_model(path, to_model(network, folder.name, steps, seed, minutes))
+        write_model(path, to_model(smaller[0], left, folder.name, arguments, seed, minutes))
     return read_model(path), folder
 
 

@@ -29,7 +29,7 @@ def test_json(thinlens, bench):
     [
         (("nothing", "-o", "b.onnx"), 2, "unknown model `nothing`"),
         (("x2.safetensors", "-o", "a.onnx"), 1, "`a.onnx` exists; nothing is overwritten"),
-        (("x2.safetensors", "-o", "b.onnx", "--to", "openvino"), 2, "'openvino' is not one of 'onnx'"),
+        (("x2.safetensors", "-o", "b.onnx", "--to", "ncnn"), 2, "'ncnn' is not one of 'onnx', 'openvino'"),
     ],
 )
 def test_bad_arguments(thinlens, bench, arguments, code, message):

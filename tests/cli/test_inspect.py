@@ -1,9 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import msgspec
 
 from tests.conftest import template_matching_model
-from thinlens.model.file import write_model
+from tests.plans import memory_plan, tensors_of
+from thinlens.model.file import Model, write_model
 from thinlens.runtime.session import open_model
 
 
@@ -73,3 +75,16 @@ def test_another_value_range_is_shown(thinlens, bench):
     assert ["value", "range", "0", "to", "255"] in rows
     assert not any(row[:2] == ["stretch", "affine"] for row in rows)  # the file's own plan
     assert not any(line.startswith("value range") for line in thinlens("inspect", "x2.safetensors").out.splitlines())
+
+
+def test_a_network_with_a_memory_sees_all_rows_above(thinlens, native):
+    plan = memory_plan(3, 1)
+    card = msgspec.structs.replace(template_matching_model().card, name="memory", task="denoise", scale=1)
+    write_model(Path("memory.safetensors"), Model({"main": plan}, tensors_of(plan), card))
+    text = thinlens("inspect", "memory.safetensors", "--width", "64").out
+    rows = [line.split() for line in text.splitlines()]
+    assert ["halo", "rows", "above", "all"] in rows
+    assert ["halo", "rows", "below", "2"] in rows
+    (record,) = thinlens("inspect", "memory.safetensors", "--width", "64", "--json").records
+    assert record["needs"]["halo_rows_above"] is None
+    assert 0 < record["needs"]["state_bytes"] < record["needs"]["buffer_bytes"]

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from thinlens.cli.options import RAW_FORMATS
+from thinlens.model.file import Model, write_model
 from thinlens.runtime.session import Session, open_model
 
 pytestmark = pytest.mark.usefixtures("native")
@@ -145,3 +147,26 @@ def test_a_report_says_what_a_pipeline_must_provide_for(stream):
     )
     assert len(out) == 4 * image.size
     assert 0 < rows.state_bytes <= min(len(rows.save()), rows.buffer_bytes)
+
+
+@pytest.mark.parametrize("format_", RAW_FORMATS)
+def test_a_denoiser_with_a_memory_streams_raw_rows(bench, monkeypatch, capfdbinary, format_):
+    """Line by line, of any kind, with what it needs told beforehand."""
+    import torch
+
+    from tests.conftest import template_matching_model
+    from thinlens.cli.app import run
+    from thinlens.train.lower import lower
+    from thinlens.train.networks.line_dl import LineConfig
+
+    torch.manual_seed(0)
+    card = replace(template_matching_model().card, name="line_dn_w4", task="denoise", scale=1, colour="rgb")
+    plan, tensors = lower(LineConfig(width=4).create(), 3)
+    write_model(Path("line.safetensors"), Model({"main": plan}, tensors, card))
+    image = picture(14, 9, format_)
+    monkeypatch.setattr(sys, "stdin", Pipe(image.astype(image.dtype.newbyteorder("<")).tobytes(), 50))
+    assert run(["stream", "line.safetensors", "--width", "9", "--format", format_, "--report"]) == 0
+    out, err = capfdbinary.readouterr()
+    whole = open_model("line.safetensors").run(image)
+    np.testing.assert_array_equal(np.frombuffer(out, whole.dtype.newbyteorder("<")).reshape(whole.shape), whole)
+    assert err.startswith(b"thinlens: latency 4 rows, state ")

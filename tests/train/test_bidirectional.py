@@ -11,15 +11,18 @@ from thinlens.runtime.reference.rows import run_rows
 from thinlens.train.compress.bidirectional import (
     compress_channels,
     compress_layers,
+    finetune,
     fresh_tensors,
     middle,
     module_values,
     prefix,
     transmission_modules,
 )
+from thinlens.train.loop import Watch
 from thinlens.train.lower import lower
 from thinlens.train.networks import find_configuration
 from thinlens.train.networks.line_dl import LineConfig
+from thinlens.train.recipe import Plain
 from thinlens.train.thaw import thaw
 
 FULL, HALF, SMALL = (LineConfig(width=4, modules=m, wide=w) for m, w in ((4, True), (4, False), (2, False)))
@@ -162,3 +165,20 @@ def test_prefixes():
 def test_fresh_tensors_have_the_shapes_of_the_plan(full):
     plan, tensors = full
     assert {n: a.shape for n, a in fresh_tensors(plan, 0).items()} == {n: a.shape for n, a in tensors.items()}
+
+
+def test_a_compressed_plan_learns_on(full):
+    plan, tensors = full
+    half = compress_channels(plan, tensors, module_values(plan))
+    hq = torch.rand(2, 3, 12, 8, generator=torch.Generator().manual_seed(0))
+    lq = hq + 0.1 * torch.randn(hq.shape, generator=torch.Generator().manual_seed(1))
+
+    def loss(module, step):
+        return (module(lq) - hq).square().mean()
+
+    settings = Plain(steps=12, lr=1e-2, warmup=0, ema=0.0, optimiser="adam")
+    trained = finetune(*half, loss, settings, Watch(), bands=2)
+    assert {name: array.shape for name, array in trained.items()} == {n: a.shape for n, a in half[1].items()}
+    with torch.no_grad():
+        before, after = (float(loss(thaw(half[0], found), 0)) for found in (half[1], trained))
+    assert after < before

@@ -12,7 +12,6 @@ from thinlens.errors import RecipeError
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.damage import Jpeg, Noise
 from thinlens.train.datasets.images import find_images, read_clean
-from thinlens.train.datasets.noisy import NoisyCrops
 from thinlens.train.datasets.pairs import Pair, create_pair
 from thinlens.train.datasets.patches import SYMMETRIES, sample_patches, turn
 from thinlens.train.datasets.terms import UNKNOWN, terms_of
@@ -160,28 +159,6 @@ def test_crops_are_aligned_and_a_function_of_seed_and_step() -> None:
 def test_a_crop_larger_than_every_image_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"loop\.crop: got 21"):
         CropSampler([Pair(noise(20, 30), noise(40, 60))], crop=21, batch=1, seed=0)
-
-
-def test_noise_is_drawn_anew_for_each_step_and_the_same_each_time():
-    clean = np.random.default_rng(0).integers(60, 200, (3, 40, 50), np.uint8)
-    crops = NoisyCrops([Pair(clean, clean)], 32, 8, 25.0, seed=3)
-    lq, hq = crops.batch(5)
-    assert lq.shape == hq.shape == (8, 3, 32, 32)
-    assert lq.dtype == np.float32
-    noise = 255 * (lq - hq)
-    assert abs(noise.std() - 25) < 0.5
-    assert abs(noise.mean()) < 0.5
-    assert np.abs(np.corrcoef(noise.reshape(8, -1)) - np.eye(8)).max() < 0.1
-    again, other = crops.batch(5)[0], crops.batch(6)[0]
-    assert np.array_equal(lq, again)
-    assert not np.array_equal(lq, other)
-
-
-def test_a_range_of_noise_is_drawn_for_each_crop():
-    clean = np.full((3, 64, 64), 128, np.uint8)
-    lq, hq = NoisyCrops([Pair(clean, clean)], 48, 16, (5.0, 50.0), seed=0).batch(0)
-    levels = 255 * (lq - hq).std(axis=(1, 2, 3))
-    assert levels.min() < 20 < 35 < levels.max()
 
 
 def clean_pair(*shape: int) -> Pair:

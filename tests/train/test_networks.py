@@ -278,5 +278,13 @@ def test_dncnn_takes_away_what_its_body_predicts():
     assert all(node.op.pad_mode == "edge" for node in lower(network, 3)[0].nodes if isinstance(node.op, ops.Conv2d))
 
 
-def test_what_says_nothing_of_a_task_is_an_upscaler():
-    assert task_of(find_configuration("espcn_d16_s32_x2")) == "sr"
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("sr", ["espcn_d16_s32_x2", "line_sr_x2", "line_sr_joint", "bbcu_l_x4", "srresnet_x2"]),
+        ("denoise", ["line_dn", "unet_denoise", "bbcu_denoise", "dncnn_d8_w8_denoise_gray"]),
+        ("deblock", ["bbcu_deblock", "dncnn_d8_w8_deblock"]),
+    ],
+)
+def test_what_says_nothing_of_a_task_is_an_upscaler(task, names):
+    assert {task_of(find_configuration(name)) for name in names} == {task}

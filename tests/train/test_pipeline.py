@@ -203,3 +203,24 @@ def test_damage_that_is_not_the_networks_is_refused(
     with pytest.raises(RecipeError, match=message):
         run_recipe(recipe_for(root, PLAIN, network, **damage), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("bands", [None, 2])
+def test_networks_that_read_line_by_line_are_trained(root: Path, tmp_path: Path, bands: int | None) -> None:
+    loop = {**PLAIN, "loss": "l1"} | ({} if bands is None else {"bands": bands})
+    denoiser = recipe_for(root, loop, "line_dn_w4", sigma=[25.0, 25.0])
+    card = read_model(run_recipe(denoiser, tmp_path / "dn")).card
+    assert (card.name, card.task, card.scale, card.colour) == ("line_dn_w4", "denoise", 1, "rgb")
+    upscaler = read_model(run_recipe(recipe_for(root, loop, "line_sr_w4_x2"), tmp_path / "sr"))
+    assert (upscaler.card.task, upscaler.card.scale) == ("sr", 2)
+    assert Session(upscaler).run(np.zeros((9, 7, 3), np.uint8)).shape == (18, 14, 3)
+
+
+def test_bands_are_in_the_hash_only_where_they_are_said(root: Path) -> None:
+    assert b"bands" not in recipe_for(root, PLAIN).canonical()
+    assert b"bands" in recipe_for(root, {**PLAIN, "bands": 8}).canonical()
+
+
+def test_a_network_of_several_scales_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="`line_sr_joint`, of several scales; a recipe trains one"):
+        run_recipe(recipe_for(root, PLAIN, "line_sr_joint"), tmp_path / "run")

@@ -24,6 +24,7 @@ from thinlens.image.resample import resize
 from thinlens.model import ops
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model, content_hash, read_model
+from thinlens.model.graph import fitting_size
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.model.value_range import to_unit_range
 from thinlens.models import find_model
@@ -198,7 +199,7 @@ def _fan_in(op: ops.Conv2d | ops.ConvTranspose2d | ops.LineMemory) -> float:
 
 
 def _card(name: str, plan: Plan, seed: int) -> ModelCard:
-    size = (60, 60)
+    size = fitting_size(plan, (60, 60))
     height, width = plan.sizes(size)[plan.outputs["image"]]
     shapes = {node.tensors[role]: shape for node in plan.nodes for role, shape in node.op.tensor_shapes().items()}
     return ModelCard(

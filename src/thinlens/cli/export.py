@@ -9,7 +9,7 @@ from thinlens.cli.options import Json, Model, Overwrite
 from thinlens.cli.output import print_json, print_line, to_bytes_text
 from thinlens.cli.verb import needing_extra
 
-Target = Literal["onnx"]
+Target = Literal["onnx", "openvino"]
 
 
 def export(
@@ -19,17 +19,27 @@ def export(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model as ONNX, height and width free (needs the extra `onnx`)."""
+    """Write a model in another format, height and width free.
+
+    `onnx` needs the extra `onnx`. `openvino` writes FILE.xml and FILE.bin and needs the extra `bench`; binary
+    convolutions become OpenVINO's own, which want one size: call `reshape` before `compile_model`.
+    """
     from thinlens.atomic import write_bytes
     from thinlens.model.file import read_model
     from thinlens.models import find_model
 
     source = read_model(find_model(model))
-    with needing_extra(f"`thinlens export --to {to}`", "onnx"):
-        from thinlens.export.onnx import to_onnx
-    data = to_onnx(source)
-    write_bytes(output, data, overwrite=overwrite)
-    if as_json:
-        print_json({"path": str(output), "model": source.card.name, "format": to, "bytes": len(data)})
+    if to == "onnx":
+        with needing_extra(f"`thinlens export --to {to}`", "onnx"):
+            from thinlens.export.onnx import to_onnx
+        data = to_onnx(source)
+        write_bytes(output, data, overwrite=overwrite)
+        count = len(data)
     else:
-        print_line(f"{output}: {source.card.name} as {to}, {to_bytes_text(len(data))}")
+        with needing_extra(f"`thinlens export --to {to}`", "bench"):
+            from thinlens.export.openvino import write_openvino
+        count = write_openvino(source, output, overwrite=overwrite)
+    if as_json:
+        print_json({"path": str(output), "model": source.card.name, "format": to, "bytes": count})
+    else:
+        print_line(f"{output}: {source.card.name} as {to}, {to_bytes_text(count)}")

@@ -49,7 +49,8 @@ def inspect(
     else:
         _print_plan(session.plan)
         _print_card(session.card, path)
-        print_fields((name.replace("_", " "), value) for name, value in (needs or {}).items())
+        told = {name: "all" if value is None else value for name, value in (needs or {}).items()}
+        print_fields((name.replace("_", " "), value) for name, value in told.items())
 
 
 def _needs(session: "Session", width: int, height: int | None, format_: RawFormat | None) -> dict[str, object]:

@@ -32,7 +32,7 @@ def to_onnx(model: Model) -> bytes:
         onnx.checker.ValidationError: if the result is no valid ONNX model, which would be a fault of this module.
     """
     model = to_unit_range(model)
-    plan = _without_clashes(model.plan)
+    plan = without_clashes(model.plan)
     graph = Graph(plan, model.tensors)
     for node in plan.nodes:
         if node.name in graph.inside:
@@ -54,7 +54,7 @@ def to_onnx(model: Model) -> bytes:
     return data
 
 
-def _without_clashes(plan: Plan) -> Plan:
+def without_clashes(plan: Plan) -> Plan:
     """The plan with other names for values that are called like an output: in ONNX the two share their names."""
     names = {node.name: f"{node.name}:value" for node in plan.nodes if node.name in plan.outputs}
     nodes = tuple(

@@ -11,6 +11,7 @@ from thinlens.errors import OutputError, RecipeError
 from thinlens.model.card import DataSource, ModelCard, Task, Training
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.models import find_model
+from thinlens.train.blocks.line import truncate
 from thinlens.train.compress.fuse import train_form
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.damage import Damage, Jpeg, Noise
@@ -105,6 +106,7 @@ def fit_plain(
         lq, hq = (torch.from_numpy(batch).to(device) for batch in crops.batch(step))
         return measure(module(lq), hq)
 
+    truncate(network, settings.bands)
     fit(network, loss, settings, watch)
 
 
@@ -150,6 +152,10 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
 
 def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
     _check_damage(recipe, task_of(configuration))
+    if len(getattr(configuration, "scales", ())) > 1:
+        raise RecipeError(
+            f"`network`: got `{recipe.network}`, of several scales; a recipe trains one; accepted: one scale, `..._x2`"
+        )
     if isinstance(recipe.loop, SharedPhase) and not isinstance(configuration, EdgeSR):
         raise RecipeError(
             f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '

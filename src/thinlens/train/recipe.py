@@ -104,6 +104,8 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
             network's own blocks of two forms, or of a network without, all. Left out: as the network is made.
         space: where a step adds paths up: ``weight`` folds the weights and runs one convolution, ``image`` runs every
             path. The gradients are the same.
+        bands: after how many bands gradients go no further back, in networks that read an image line by line. Left out:
+            they go back over the whole crop.
     """
 
     batch: Count = 16
@@ -114,10 +116,11 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
     fourier: Annotated[float, Meta(ge=0, le=1)] = 0.0
     branches: Annotated[tuple[Branch, ...], Meta(min_length=1)] | None = None
     space: Space = "weight"
+    bands: Count | None = None
 
 
 # Fields that came after models had been trained: where these are their defaults, and kept, they are not in the hash.
-LATER: dict[str, Any] = {"loss": "l2", "fourier": 0.0, "branches": None, "space": "weight"}
+LATER: dict[str, Any] = {"loss": "l2", "fourier": 0.0, "branches": None, "space": "weight", "bands": None}
 
 
 class Narrowed(Plain, tag_field="kind", tag="narrowed", frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -68,6 +68,11 @@ class LineConfig:
         return self.scales[0] if self.scales else 1
 
     @property
+    def task(self) -> Literal["sr", "denoise"]:
+        """What it does; without scales it denoises."""
+        return "sr" if self.scales else "denoise"
+
+    @property
     def bottleneck(self) -> int:
         """Channels of the modules."""
         return self.width * (2 if self.wide else 1)

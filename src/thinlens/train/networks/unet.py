@@ -34,6 +34,7 @@ class UnetConfig:
     channels: Literal[1, 3] = 3
     pad_mode: Literal["edge", "zero"] = "edge"
     scale: ClassVar[int] = 1
+    task: ClassVar[Literal["denoise"]] = "denoise"
 
     @property
     def name(self) -> str:
