@@ -24,8 +24,8 @@ from thinlens.train.networks import find_configuration
 LOOP = {
     "kind": "plain",
     "batch": 8,
-    "crop": 32,
-    "lr": 3e-3,
+    "crop": 24,
+    "lr": 1e-2,
     "warmup": 100,
     "ema": 0.0,
     "optimiser": "soap",

@@ -15,7 +15,14 @@ from thinlens.train.networks import find_configuration
 pytestmark = pytest.mark.usefixtures("native")
 
 STREAMING = ["idn_x2", "idn_x3", "rfdn_w12_x2", "rfdn_reduced_w16_x4", "rfn_plain_w18_x3", "rfn_rfb3_each_w16_x2"]
-STREAMING += ["rfn_rfb3_w16_x4", "rep_rfn_w16_x4", "rep_rfn_w48_x2"]
+STREAMING += [
+    "rfn_rfb3_w16_x4",
+    "rep_rfn_w16_x4",
+    "rep_rfn_w48_x2",
+    "bbcu_l_w12_x3",
+    "bbcu_m_w16_x4",
+    "bbcu_denoise_w12",
+]
 ATTENTION = [name for name in STREAMING if "rf" in name]
 
 

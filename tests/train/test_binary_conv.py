@@ -205,7 +205,7 @@ def test_a_clamped_result_has_no_gain():
         BinaryUnit(record(), FORMS["bnn"], out_gain=0.5)
 
 
-def aligned(config, x):
+def as_written(config):
     """The network with residual alignment as it is written: image times k, result over k."""
     k, network = config.factor, randomised(config.create()).double()
     for part in network.modules():
@@ -213,24 +213,43 @@ def aligned(config, x):
             part.gain = part.bias_gain = 1.0
         elif isinstance(part, BinaryUnit):
             part.in_gain = part.out_gain = part.skip_gain = 1.0
-    return network(k * x) / k
+    return network, lambda x: network(k * x) / k
 
 
-@pytest.mark.parametrize("name", ["bbcu_l_w6_x2", "bbcu_m_w4_x3", "bbcu_h_w5_x2", "bbcu_t_w4_x2", "bbcu_l_v3_w4_x2"])
-def test_residual_alignment_is_in_the_weights(name):
-    config, x = find_configuration(name), torch.rand(1, 3, 7, 9, dtype=torch.float64)
-    with torch.no_grad():
-        whole = randomised(config.create()).double()(x)
-        assert (whole - aligned(config, x)).abs().max() < 1e-9 * whole.abs().max()
+ALIGNED = ["bbcu_l_w6_x2", "bbcu_m_w4_x3", "bbcu_h_w5_x2", "bbcu_t_w4_x2", "bbcu_l_v3_w4_x2", "bbcu_denoise_w6"]
 
 
-def test_residual_alignment_of_denoiser_and_deblocker():
-    for name in ("bbcu_denoise_w6", "bbcu_deblock_w6"):
-        config = find_configuration(name)
-        x = torch.rand(1, config.channels, 7, 9, dtype=torch.float64)
-        with torch.no_grad():
-            whole = randomised(config.create()).double()(x)
-            assert (whole - aligned(config, x)).abs().max() < 1e-9 * whole.abs().max()
+@pytest.mark.parametrize("name", [*ALIGNED, "bbcu_deblock_w6"])
+def test_residual_alignment_is_in_the_weights_and_their_gradients(name):
+    config = find_configuration(name)
+    x = torch.rand(1, config.channels, 7, 9, dtype=torch.float64)
+    network = randomised(config.create()).double()
+    written, function = as_written(config)
+    whole, expected = network(x), function(x)
+    assert (whole - expected).abs().max() < 1e-9 * expected.abs().max()
+    for made in (whole, expected):
+        made.abs().mean().backward()
+    for (name, own), other in zip(network.named_parameters(), written.parameters(), strict=True):
+        assert torch.allclose(own.grad, other.grad, rtol=1e-6, atol=1e-9 * float(other.grad.abs().max())), name
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_binary_network_learns(optimiser):
+    torch.manual_seed(0)
+    network = find_configuration("bbcu_m_w4_x2").create()
+    lq = torch.rand(2, 3, 8, 8)
+    hq = 0.5 + 0.5 * F.interpolate(lq, scale_factor=2, mode="bicubic")
+    losses = []
+
+    def loss(module, step):
+        losses.append((module(lq) - hq).abs().mean())
+        return losses[-1]
+
+    before = [part.latent().sign() for part in network.modules() if isinstance(part, BinaryUnit)]
+    fit(network, loss, Plain(steps=40, lr=1e-2, warmup=0, ema=0.0, optimiser=optimiser), Watch())
+    after = [part.latent().sign() for part in network.modules() if isinstance(part, BinaryUnit)]
+    assert losses[-1] < 0.9 * losses[0]
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_alignment_grows_with_the_channels():
