@@ -11,14 +11,13 @@ below ``-threshold``.
 Source: OpenVINO operation sets, BinaryConvolution-1 and FakeQuantize-1.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
-from openvino import opset13
 
 from thinlens.atomic import write_bytes
 from thinlens.export.onnx import to_onnx, without_clashes
@@ -52,6 +51,8 @@ def write_openvino(model: Model, path: Path, *, overwrite: bool = False) -> int:
 
 def to_network(model: Model) -> Any:
     """A model as `openvino.Model`."""
+    import openvino as ov
+
     network = ov.Core().read_model(to_onnx(model))
     by_name = {name: op for op in network.get_ordered_ops() for out in op.outputs() for name in out.get_names()}
     nodes = without_clashes(model.plan).nodes
@@ -79,6 +80,9 @@ def _replace(old: Any, new: Any) -> None:
 
 
 def _binary_convolution(node: Node, value: Any, tensors: dict[str, npt.NDArray[np.float32]]) -> Any:
+    import openvino as ov
+    from openvino import opset13
+
     op: Any = node.op
     high = _below(-tensors[node.tensors["threshold"]].reshape(1, -1, 1, 1))
     minus, plus = (ov.op.Constant(np.full((1, 1, 1, 1), sign, np.float32)) for sign in (-1, 1))
@@ -101,7 +105,7 @@ def _below(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _serialised(network: Any, name: str) -> tuple[bytes, bytes]:
     """The two files' bytes, by way of a folder of their own."""
-    import tempfile
+    import openvino as ov
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.xml"
