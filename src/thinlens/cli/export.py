@@ -38,7 +38,8 @@ def export(
     else:
         with needing_extra(f"`thinlens export --to {to}`", "bench"):
             from thinlens.export.openvino import write_openvino
-        count = write_openvino(source, output, overwrite=overwrite)
+
+            count = write_openvino(source, output, overwrite=overwrite)
     if as_json:
         print_json({"path": str(output), "model": source.card.name, "format": to, "bytes": count})
     else:
