@@ -4,14 +4,15 @@
 
 Weights are random: time does not depend on them. Everything runs in turn, round after round; a ratio is the median over
 the rounds of (its time / the binary network's time in the engine). Beside it the arithmetic ceiling of the host, taken
-between the rounds: binary products by how long 512-bit registers take to compare, count and add (the engine's own
-kernel on one long list of taps that never leaves the nearest cache), floats by one matrix product. Writes
+between the rounds by ``peak.cpp``, which needs a C++ compiler: products that registers allow, without memory. Writes
 ``docs/results/binary_speed.json`` and ``.md``. Needs the extras ``train`` and ``bench``.
 """
 
 import argparse
+import ctypes
 import json
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +23,6 @@ import msgspec
 import numpy as np
 import torch
 from PIL import Image
-from threadpoolctl import threadpool_limits
 
 from thinlens.bench.machine import describe_host, list_versions, probe
 from thinlens.bench.ort import open_onnx
@@ -32,8 +32,6 @@ from thinlens.export.onnx import to_onnx
 from thinlens.export.openvino import to_network
 from thinlens.model.card import ModelCard, Training
 from thinlens.model.file import Model, to_bytes
-from thinlens.model.ops import BinaryConv2d
-from thinlens.model.plan import Node, Plan
 from thinlens.runtime.compile import ImageKind, compile_plan
 from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import isa_names
@@ -117,37 +115,23 @@ def seconds(call: Call) -> float:
     return time.perf_counter() - begun
 
 
-def float_rate() -> float:
-    """Multiply-accumulates of floats in a second, one thread."""
-    square = np.full((768, 768), 0.5, np.float32)
-    with threadpool_limits(1):
-        return float(square.shape[0] ** 3 / min(seconds(lambda: square @ square) for _ in range(5)))
-
-
-def binary_rate() -> float:
-    """Products of signs in a second, one thread: one convolution of many taps on a small image, again and again."""
-    ops = {
-        "grow": BinaryConv2d(in_channels=3, out_channels=64, kernel=(1, 1)),
-        "taps": BinaryConv2d(in_channels=64, out_channels=64, kernel=(15, 15), padding=(7, 7)),
-        "image": BinaryConv2d(in_channels=64, out_channels=3, kernel=(1, 1)),
-    }
-    nodes, tensors, source = [], {}, "input"
-    for name, op in ops.items():
-        named = {role: f"{name}.{role}" for role in op.tensor_shapes()}
-        tensors |= {named[role]: np.ones(shape, np.float32) for role, shape in op.tensor_shapes().items()}
-        nodes.append(Node(name=name, op=op, inputs=(source,), tensors=named))
-        source = name
-    plan = Plan(input_channels=3, nodes=tuple(nodes), outputs={"image": "image"})
-    native = NativePlan(compile_plan(plan, tensors, ImageKind(3, "uint8"), 1).data, isa_names()[0])
-    image, out = np.ones((24, 64, 3), np.uint8), np.empty((24, 64, 3), np.uint8)
-    return float(plan.binary_macs((24, 64)) / min(seconds(lambda: native.call(image, out, 1)) for _ in range(5)))
+def compiled_peak() -> Any:
+    """What the registers of this host allow, from ``peak.cpp``."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "peak.so"
+        source = Path(__file__).with_name("peak.cpp")
+        flags = ["-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
+        subprocess.run(["c++", *flags, str(source), "-o", str(library)], check=True)
+        peak = ctypes.CDLL(str(library))
+    peak.sign_products.restype = peak.float_products.restype = ctypes.c_double
+    return peak
 
 
 def measure(name: str, size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """One network's record."""
     image, binary, twin = make_picture(*size, 3), random_model(name), random_model(TWINS[name])
     int8 = as_int8(twin)
-    calls = subjects(binary, twin, int8, image)
+    calls, peak = subjects(binary, twin, int8, image), compiled_peak()
     times: dict[str, list[float]] = {what: [] for what in calls}
     floats, signs = [], []
     for at in range(rounds + 1):
@@ -155,8 +139,8 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> dict[str, Any]:
             taken = seconds(call)
             if at:  # the first round warms up
                 times[what].append(taken)
-        floats.append(float_rate())
-        signs.append(binary_rate())
+        floats.append(peak.float_products())
+        signs.append(peak.sign_products())
     ours, rate = times["engine, binary"], statistics.median(floats)
     ceiling = binary.plan.macs(size) / rate + binary.plan.binary_macs(size) / statistics.median(signs)
     return {
@@ -197,10 +181,10 @@ def to_page(record: dict[str, Any]) -> str:
         sizes = ", ".join(f"{what} {count:,}" for what, count in row["bytes"].items())
         page += (
             f"\n{row['macs'] / 1e9:.2f} G products of floats and {row['binary_macs'] / 1e9:.2f} G of signs; the twin\n"
-            f"has {row['twin_macs'] / 1e9:.2f} G of floats. In this run the host did {row['float_gmacs']} G products\n"
-            f"of floats a second (a matrix product) and {row['binary_gmacs']} G of signs (the kernel on 225 taps):\n"
-            f"at these rates the binary network could be {row['ceiling_ratio']} times as fast as the twin, and it\n"
-            f"reaches {row['share_of_ceiling']:.0%} of its own ceiling. Bytes on disk: {sizes}\n"
+            f"has {row['twin_macs'] / 1e9:.2f} G of floats. The host's registers do {row['float_gmacs']} G products of\n"
+            f"floats a second and {row['binary_gmacs']} G of signs (medians between the rounds): at these rates\n"
+            f"the binary network could be {row['ceiling_ratio']} times as fast as the twin; it reaches\n"
+            f"{row['share_of_ceiling']:.0%} of its own ceiling. Bytes on disk: {sizes}\n"
             f"({smaller:.1f} times smaller than the twin).\n"
         )
     return page
