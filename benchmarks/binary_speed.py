@@ -181,8 +181,8 @@ def to_page(record: dict[str, Any]) -> str:
         sizes = ", ".join(f"{what} {count:,}" for what, count in row["bytes"].items())
         page += (
             f"\n{row['macs'] / 1e9:.2f} G products of floats and {row['binary_macs'] / 1e9:.2f} G of signs; the twin\n"
-            f"has {row['twin_macs'] / 1e9:.2f} G of floats. The host's registers do {row['float_gmacs']} G products of\n"
-            f"floats a second and {row['binary_gmacs']} G of signs (medians between the rounds): at these rates\n"
+            f"has {row['twin_macs'] / 1e9:.2f} G of floats. The host's registers do {row['float_gmacs']} G products\n"
+            f"of floats a second and {row['binary_gmacs']} G of signs (medians between the rounds): at these rates\n"
             f"the binary network could be {row['ceiling_ratio']} times as fast as the twin; it reaches\n"
             f"{row['share_of_ceiling']:.0%} of its own ceiling. Bytes on disk: {sizes}\n"
             f"({smaller:.1f} times smaller than the twin).\n"
