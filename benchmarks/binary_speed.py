@@ -171,6 +171,7 @@ def to_page(record: dict[str, Any]) -> str:
         "`python benchmarks/binary_speed.py` measures and writes this page. One thread, everything in turn; ratio:\n"
         f"median over {record['rounds']} rounds of its time over that of the binary network in the engine, so above 1\n"
         f"the binary network is faster. Host: {record['host']['processor']}, instruction set {record['isa']}.\n"
+        "A share of the ceiling above 100 % is Winograd's, which takes fewer products of floats than are counted.\n"
     )
     for row in record["networks"]:
         height, width = row["size"]
