@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from studies import against
 from torch import nn
 
 from thinlens.bench.quality import evaluate, list_images
@@ -53,7 +54,6 @@ FOLDERS = ("train/cid22", "train/clic2025_half", "train_extra")
 SETS = ("val", "CBSD68")
 SIGMA, CROP, BATCH = 25.0, 48, 4
 TRUNCATE = 8  # bands over which gradients go back
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}  # 95 %, by the number of seeds
 SIZE = (64, 64)
 
 
@@ -254,23 +254,12 @@ def _lines(variants: Sequence[Variant], rows: list[dict[str, Any]]) -> Iterator[
             spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         mine = _by_seed(rows, variant.name, SETS[0])
-        cells.append(_against([mine[seed] - first[seed] for seed in mine if seed in first]))
+        cells.append(against([mine[seed] - first[seed] for seed in mine if seed in first]))
         yield f"| {' | '.join(cells)} |"
 
 
 def _by_seed(rows: list[dict[str, Any]], variant: str, name: str) -> dict[int, float]:
     return {row["seed"]: row["quality"][name] for row in rows if row["variant"] == variant}
-
-
-def _against(differences: list[float]) -> str:
-    """Mean difference, the half width of its 95 % interval (Student's t), and whether that covers it."""
-    if not any(differences):
-        return ""
-    mean = statistics.mean(differences)
-    if len(differences) == 1:
-        return f"{mean:+.3f}"
-    error = STUDENT.get(len(differences), 2.0) * statistics.stdev(differences) / len(differences) ** 0.5
-    return f"{mean:+.3f} ± {error:.3f}{' =' if abs(mean) <= error else ''}"
 
 
 def main() -> None:

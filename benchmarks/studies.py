@@ -207,7 +207,7 @@ def _lines(study: Study, rows: list[Row]) -> Iterator[str]:
             spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         mine = by_seed(rows, variant.name, "val")
-        cells.append(_against([mine[seed] - first[seed] for seed in mine if seed in first]))
+        cells.append(against([mine[seed] - first[seed] for seed in mine if seed in first]))
         yield f"| {' | '.join(cells)} |"
 
 
@@ -216,7 +216,7 @@ def by_seed(rows: list[Row], variant: str, name: str) -> dict[int, float]:
     return {row["seed"]: row["quality"][name]["psnr_y_db"] for row in rows if row["variant"] == variant}
 
 
-def _against(differences: list[float]) -> str:
+def against(differences: list[float]) -> str:
     """Mean difference, the half width of its 95 % interval (Student's t), and whether that covers it."""
     if not any(differences):
         return ""

@@ -264,6 +264,12 @@ def _binary():
         norm = ("norm", ops.Affine(channels=7), "sum")
         rows = [("sum", binary((7, 7)), "input"), norm, ("both", ops.Add(b=2.0), "norm input")]
         yield f"binary_then_{i}", plan_of(*rows, ("image", activation, "both"), input_channels=7)
+    one, mean = ("other", ops.ChannelMax(), "input"), ("other", ops.GlobalMean(), "input")
+    yield "binary_plus_one_channel", plan_of(one, *binary_unit("image", (5, 5), "input", "other"), input_channels=5)
+    yield "binary_plus_one_pixel", plan_of(mean, *binary_unit("image", (5, 5), "input", "other"), input_channels=5)
+    yield "binary_of_one_plus_many", plan_of(*binary_unit("image", (5, 1), "input", "input"), input_channels=5)
+    odd = ("many", ops.ChannelGather(channels=(0, 1, 0, 1)), "input")
+    yield "binary_plus_others", plan_of(odd, *binary_unit("image", (2, 4), "input", "many"), input_channels=2)
     bands = ("bands", ops.Bands(rows=3, warm_up=1), "input"), *binary_unit("unit", (3, 3), "bands", "bands")
     yield "binary_bands", plan_of(*bands, ("image", ops.Unbands(rows=3, warm_up=1), "unit input"), input_channels=3)
 

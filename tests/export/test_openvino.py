@@ -102,6 +102,13 @@ def test_files_hold_a_bit_a_weight_and_are_not_overwritten(tmp_path):
     assert path.with_suffix(".bin").stat().st_size < floats + 9 * 64 * 67 / 8 + 4000
     with pytest.raises(OutputError):
         write_openvino(model, path)
+    path.unlink()
+    with pytest.raises(OutputError):  # the weights are there still
+        write_openvino(model, path)
+    with pytest.raises(OutputError, match=r"named `\.xml`"):
+        write_openvino(model, tmp_path / "model.bin", overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.bin"]
+    write_openvino(model, path, overwrite=True)
     lq = np.random.default_rng(0).standard_normal((3, 9, 8)).astype(np.float32)
     found = run(model, openvino.Core().read_model(path), lq)
     assert np.abs(found - expected(model, lq)).max() < 1e-5

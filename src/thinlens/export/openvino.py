@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from thinlens.atomic import write_bytes
+from thinlens.atomic import replacing
+from thinlens.errors import OutputError
 from thinlens.export.onnx import to_onnx, without_clashes
 from thinlens.model.file import Model
 from thinlens.model.ops import BinaryConv2d
@@ -41,11 +42,18 @@ def write_openvino(model: Model, path: Path, *, overwrite: bool = False) -> int:
 
     Raises:
         UnsupportedOpError: naming an op that the format cannot say.
-        OutputError: if a file exists or the folder cannot be written.
+        OutputError: if the path does not end in ``.xml``, a file exists, or the folder cannot be written; then neither
+            file is new.
     """
-    xml, weights = _serialised(to_network(model), path.stem)
-    write_bytes(path.with_suffix(".bin"), weights, overwrite=overwrite)
-    write_bytes(path, xml, overwrite=overwrite)
+    if path.suffix != ".xml":
+        raise OutputError(
+            f"`{path}`: OpenVINO reads a network from a file named `.xml`, its weights beside it; name it so"
+        )
+    both = {"overwrite": overwrite}
+    with replacing(path, **both) as network, replacing(path.with_suffix(".bin"), **both) as beside:
+        xml, weights = _serialised(to_network(model), path.stem)
+        network.write_bytes(xml)
+        beside.write_bytes(weights)
     return len(xml) + len(weights)
 
 

@@ -79,7 +79,10 @@ def find_binary(nodes: Sequence[Node], image: str, activations: tuple[type[Op], 
 def _with_shortcut(
     chain: BinaryChain, add: Node, made_by: dict[str, Node], readers: dict[str, list[Node]]
 ) -> BinaryChain:
-    """The chain with the sum behind it, if the engine computes one like it."""
+    """The chain with the sum behind it, if what is added is the convolution's own input, as it is or repeated.
+
+    Anything else might be of one channel or one pixel, and stays a sum of its own.
+    """
     own = chain.nodes[-1].name
     conv: Any = chain.conv.op
     op: Any = add.op
@@ -87,10 +90,12 @@ def _with_shortcut(
     keeps_size = all(k == 2 * p + 1 for k, p in zip(conv.kernel, conv.padding, strict=True))
     if len(others) != 1 or (op.a, op.b) != (1.0, 1.0) or not keeps_size:
         return chain
-    source = made_by.get(others[0])
-    if source is not None and isinstance(source.op, ChannelGather) and readers[source.name] == [add]:
-        channels = source.op.channels
-        repeat = channels.count(0)
-        if repeat and channels == tuple(i // repeat for i in range(len(channels))):
-            return replace(chain, add=add, shortcut=source.inputs[0], repeat=repeat, gather=source)
-    return replace(chain, add=add, shortcut=others[0], repeat=1)
+    source, (value,) = made_by.get(others[0]), chain.conv.inputs
+    if others[0] == value and conv.in_channels == conv.out_channels:
+        return replace(chain, add=add, shortcut=value, repeat=1)
+    if source is None or not isinstance(source.op, ChannelGather) or readers[source.name] != [add]:
+        return chain
+    repeat = conv.out_channels // conv.in_channels
+    if source.inputs == (value,) and source.op.channels == tuple(i // max(repeat, 1) for i in range(conv.out_channels)):
+        return replace(chain, add=add, shortcut=value, repeat=repeat, gather=source)
+    return chain
