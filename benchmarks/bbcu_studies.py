@@ -24,7 +24,7 @@ from thinlens.train.networks import find_configuration
 LOOP = {
     "kind": "plain",
     "batch": 8,
-    "crop": 16,
+    "crop": 24,
     "lr": 1e-2,
     "warmup": 100,
     "ema": 0.0,
