@@ -78,7 +78,8 @@ def steps_in(seconds: float, network: str, loop: dict[str, Any], data: Path) -> 
 def measure(model: Any, data: Path, sets: tuple[str, ...]) -> dict[str, float]:
     """PSNR on luma, dB."""
     run, scale = Session(model, threads=1).run, model.card.scale
-    return {name: round(evaluate(run, list_images(data / name), scale=scale, colour=False).psnr_y_db, 4) for name in sets}
+    found = {name: evaluate(run, list_images(data / name), scale=scale, colour=False) for name in sets}
+    return {name: round(quality.psnr_y_db, 4) for name, quality in found.items()}
 
 
 def row_of(arguments: argparse.Namespace, network: str, way: str, loop: dict[str, Any], steps: int, seed: int) -> Row:
