@@ -32,7 +32,7 @@ from thinlens.train.blocks.line import truncate
 from thinlens.train.loop import Loss, Watch, fit
 from thinlens.train.lower import lower
 from thinlens.train.recipe import Loop
-from thinlens.train.thaw import PlanModule, thaw
+from thinlens.train.thaw import PlanModule, tensors_of, thaw
 
 Array = npt.NDArray[np.float32]
 Knowledge = Literal["slice", "flat", "none"]
@@ -104,12 +104,7 @@ def fresh_tensors(plan: Plan, seed: int) -> Tensors:
     """Tensors as a new network of that plan begins with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = PlanModule(plan)
-    made: Tensors = {}
-    for node in plan.nodes:
-        body = module.get_submodule(node.name.split("#")[0].replace(".", "/"))
-        made |= {name: body.get_parameter(role).detach().numpy().copy() for role, name in node.tensors.items()}
-    return made
+        return tensors_of(PlanModule(plan))
 
 
 def transmission_modules(plan: Plan) -> list[tuple[str, str]]:
