@@ -27,7 +27,8 @@ from thinlens.train.loop import Watch
 from thinlens.train.narrow import narrow
 from thinlens.train.networks import create_network, find_configuration
 from thinlens.train.networks.edge_sr import EdgeSRCNN
-from thinlens.train.pipeline import fit_plain, to_model
+from thinlens.train.pipeline import to_model
+from thinlens.train.plain import fit_plain
 from thinlens.train.recipe import Narrowed, Plain, read_recipe
 from thinlens.train.thaw import thaw
 

@@ -11,19 +11,19 @@ from thinlens.errors import OutputError, RecipeError
 from thinlens.model.card import DataSource, ModelCard, Task, Training
 from thinlens.model.file import Model, read_model, write_model
 from thinlens.models import find_model
-from thinlens.train.blocks.line import truncate
 from thinlens.train.compress.fuse import train_form
-from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.damage import Damage, Jpeg, Noise
 from thinlens.train.datasets.images import ImageFolder, find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
-from thinlens.train.loop import Progress, Watch, fit, ignore_progress
-from thinlens.train.losses import create_loss
-from thinlens.train.lower import lower
+from thinlens.train.finetune import Thawed
+from thinlens.train.loop import Progress, Watch, ignore_progress
+from thinlens.train.losses import PIXEL_LOSSES
+from thinlens.train.losses.distillation import Teacher
 from thinlens.train.narrow import narrow
-from thinlens.train.networks import Configuration, create_network, find_configuration, task_of
+from thinlens.train.networks import Configuration, find_configuration, task_of
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNN, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
+from thinlens.train.plain import fit_plain, lower_all, with_maps
 from thinlens.train.recipe import Data, Narrowed, Plain, Recipe, SharedPhase
 from thinlens.train.shared_phase import fit_shared_phase
 
@@ -51,7 +51,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
         UnknownNameError: if no network has the recipe's name.
         ImageError: if an image is damaged.
     """
-    configuration = find_configuration(recipe.network)
+    configuration = configuration_of(recipe)
     _check_fits(recipe, configuration)
     root = Path(recipe.data.root)
     folders = find_images(root, recipe.data.train, permissive=recipe.data.terms == "permissive")
@@ -67,24 +67,46 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
     return directory / MODEL
 
 
+def configuration_of(recipe: Recipe) -> Configuration:
+    """What a recipe trains: a named configuration, or the network of the model file that it begins with.
+
+    Raises:
+        UnknownNameError: if no network or model has that name.
+        ModelError: if the model's weights cannot be trained.
+    """
+    if isinstance(recipe.loop, Plain) and recipe.loop.init is not None:
+        return Thawed(recipe.network, read_model(find_model(recipe.loop.init)))
+    return find_configuration(recipe.network)
+
+
 def train_network(
     recipe: Recipe, configuration: Configuration, train: list[Pair], val: list[Pair], watch: Watch
 ) -> nn.Module:
-    """Train a fresh network by the recipe's loop, on pairs of its scale; errors as in `run_recipe`."""
+    """Train a fresh network, or one of a model file, by the recipe's loop, on pairs of its scale.
+
+    Returns:
+        The network; with its dual maps, if it has some, a `thinlens.train.losses.dual_regression.DualRegression`.
+
+    Raises:
+        RecipeError: as in `run_recipe`.
+    """
+    loop = recipe.loop
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = create_network(recipe.network)
-        if isinstance(recipe.loop, Plain):
-            network = train_form(network, recipe.loop.branches, recipe.loop.space)
-    if isinstance(recipe.loop, SharedPhase) and isinstance(configuration, EdgeSR):
-        weight = fit_shared_phase(configuration, train, val, recipe.loop, recipe.seed, watch)
+        network = trained = configuration.create()
+        if isinstance(loop, Plain):
+            network = train_form(network, loop.branches, loop.space)
+            maps = configuration.maps() if isinstance(configuration, Thawed) else {}
+            trained = with_maps(network, maps, loop, configuration.scale, configuration.channels)
+    if isinstance(loop, SharedPhase) and isinstance(configuration, EdgeSR):
+        weight = fit_shared_phase(configuration, train, val, loop, recipe.seed, watch)
         with torch.no_grad():
             network.get_parameter("filter.weight").copy_(torch.from_numpy(weight))
-    elif isinstance(recipe.loop, Plain):
-        if isinstance(recipe.loop, Narrowed) and isinstance(network, EdgeSRCNN):
-            narrow(network, train, recipe.loop, recipe.seed)
-        fit_plain(network, train, recipe.loop, recipe.seed, watch, damage_of(recipe.data))
-    return network
+    elif isinstance(loop, Plain):
+        if isinstance(loop, Narrowed) and isinstance(network, EdgeSRCNN):
+            narrow(network, train, loop, recipe.seed)
+        fit_plain(trained, train, loop, recipe.seed, watch, damage_of(recipe.data))
+    return trained
 
 
 def damage_of(data: Data) -> Damage | None:
@@ -92,22 +114,6 @@ def damage_of(data: Data) -> Damage | None:
     if data.sigma is not None:
         return Noise(data.sigma)
     return None if data.quality is None else Jpeg(data.quality)
-
-
-def fit_plain(
-    network: nn.Module, train: list[Pair], settings: Plain, seed: int, watch: Watch, damage: Damage | None = None
-) -> None:
-    """Train any network end to end on random crops of pairs in its colours; in place."""
-    crops = CropSampler(train, settings.crop, settings.batch, seed, damage)
-    measure = create_loss(settings.loss, settings.fourier)
-
-    def loss(module: nn.Module, step: int) -> torch.Tensor:
-        device = next(module.parameters()).device
-        lq, hq = (torch.from_numpy(batch).to(device) for batch in crops.batch(step))
-        return measure(module(lq), hq)
-
-    truncate(network, settings.bands)
-    fit(network, loss, settings, watch)
 
 
 def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], minutes: float | None) -> Model:
@@ -119,9 +125,10 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
         data: the training images and their terms.
         minutes: that the training took, if known.
     """
-    configuration = find_configuration(recipe.network)
+    configuration = configuration_of(recipe)
     channels = configuration.channels
-    plan, tensors = lower(network, channels)
+    plans, tensors = lower_all(network, channels)
+    plan = plans["main"]
     size = (64, 64)
     height, width = plan.sizes(size)[plan.outputs["image"]]
     training = Training(
@@ -140,14 +147,15 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
         task=task_of(configuration),
         scale=height // size[0],
         colour="luma" if channels == 1 else "rgb",
-        params=sum(tensor.size for tensor in tensors.values()),
+        params=sum(tensors[name].size for name in plan.tensor_names()),
         macs_per_pixel=plan.macs(size) / (height * width),
         licence=recipe.licence,
         training=training,
         sigma_range=recipe.data.sigma,
         quality_range=recipe.data.quality,
+        history=configuration.model.card.history if isinstance(configuration, Thawed) else (),
     )
-    return Model({"main": plan}, tensors, card)
+    return Model(plans, tensors, card)
 
 
 def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
@@ -162,10 +170,19 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
             '(`edge_sr_max_*`, `edge_sr_tm_*`, `edge_sr_tr_*`); use "plain"'
         )
     if isinstance(recipe.loop, Plain):
-        with torch.device("meta"):  # no memory, no random numbers: only to see whether the branches fit
-            train_form(configuration.create(), recipe.loop.branches, recipe.loop.space)
+        _check_plain(recipe.loop, configuration)
     if isinstance(recipe.loop, Narrowed):
         _check_source(recipe.network, recipe.loop.source, configuration)
+
+
+def _check_plain(loop: Plain, configuration: Configuration) -> None:
+    """Branches, dual maps and teacher fit the network."""
+    with torch.device("meta"):  # no memory, no random numbers: only to see whether they fit
+        network = train_form(configuration.create(), loop.branches, loop.space)
+        with_maps(network, {}, loop, configuration.scale, configuration.channels)
+    if loop.teacher is not None:
+        teacher = read_model(find_model(loop.teacher))
+        Teacher(teacher, network, PIXEL_LOSSES[loop.loss], configuration.scale, configuration.channels)
 
 
 def _check_damage(recipe: Recipe, task: Task) -> None:

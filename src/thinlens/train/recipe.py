@@ -25,6 +25,7 @@ from msgspec import Meta
 from thinlens.errors import RecipeError
 from thinlens.train.blocks.rep_conv import Branch, Space
 from thinlens.train.losses import PixelLoss
+from thinlens.train.losses.dual_regression import Maps
 
 Count = Annotated[int, Meta(ge=1)]
 Sigma = Annotated[float, Meta(ge=0, le=255)]
@@ -106,6 +107,17 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
             path. The gradients are the same.
         bands: after how many bands gradients go no further back, in networks that read an image line by line. Left out:
             they go back over the whole crop.
+        dual: weight of the loss of dual maps, which bring a result back down (`thinlens.train.losses.dual_regression`);
+            0: there are none. The papers' is 0.1, with ``l1``.
+        dual_maps: ``steps``, one for each factor of 2, of networks that give the images between, such as DRN; or one
+            for the ``whole`` scale. Left out: steps where the network allows them.
+        dual_width: channels inside a dual map.
+        dual_loops: which loops are closed: ``lq``, down to the input; or ``both``, also from the clean image down and
+            up again, which takes another run of the network.
+        init: a shipped model, or the path of a model file, whose weights (and dual maps) the training begins with; the
+            network is that of the file, and the recipe's ``network`` only names the result.
+        teacher: a shipped model, or the path of a model file, of the same scale and colours, that is imitated.
+        distil: weight of the loss of that.
     """
 
     batch: Count = 16
@@ -117,10 +129,30 @@ class Plain(Loop, tag_field="kind", tag="plain", frozen=True, kw_only=True, forb
     branches: Annotated[tuple[Branch, ...], Meta(min_length=1)] | None = None
     space: Space = "weight"
     bands: Count | None = None
+    dual: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    dual_maps: Maps | None = None
+    dual_width: Count = 16
+    dual_loops: Literal["lq", "both"] = "lq"
+    init: str | None = None
+    teacher: str | None = None
+    distil: Annotated[float, Meta(gt=0, le=1000)] = 1.0
 
 
 # Fields that came after models had been trained: where these are their defaults, and kept, they are not in the hash.
-LATER: dict[str, Any] = {"loss": "l2", "fourier": 0.0, "branches": None, "space": "weight", "bands": None}
+LATER: dict[str, Any] = {
+    "loss": "l2",
+    "fourier": 0.0,
+    "branches": None,
+    "space": "weight",
+    "bands": None,
+    "dual": 0.0,
+    "dual_maps": None,
+    "dual_width": 16,
+    "dual_loops": "lq",
+    "init": None,
+    "teacher": None,
+    "distil": 1.0,
+}
 
 
 class Narrowed(Plain, tag_field="kind", tag="narrowed", frozen=True, kw_only=True, forbid_unknown_fields=True):
