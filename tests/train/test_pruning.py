@@ -48,12 +48,11 @@ RESIDUAL = plan_of(
 
 def batches(scale=2, count=2, size=10):
     draw = torch.Generator().manual_seed(0)
-    return [
-        Batch(
-            torch.rand(3, 1, size, size, generator=draw), torch.rand(3, 1, scale * size, scale * size, generator=draw)
-        )
-        for _ in range(count)
-    ]
+    made = []
+    for _ in range(count):
+        lq = torch.rand(3, 1, size, size, generator=draw)
+        made.append(Batch(lq, {1: lq, scale: torch.rand(3, 1, scale * size, scale * size, generator=draw)}))
+    return made
 
 
 def lively(plan):
@@ -66,7 +65,7 @@ def targets(plan, tensors):
     """Crops that the network restores perfectly: what it misses is all that can be wrong."""
     module = thaw(plan, tensors)
     with torch.no_grad():
-        return [Batch(batch.lq, module(batch.lq)) for batch in batches()]
+        return [Batch(batch.lq, {1: batch.lq, 2: module(batch.lq)}) for batch in batches()]
 
 
 def layer_of(plan, tensors, name, objective):
@@ -112,7 +111,7 @@ def test_scores_are_norms_of_the_gradient_of_features_and_loss():
     for batch in small:
         seen = values_of(module, batch.lq)
         features = (seen["body"] - values_of(whole, batch.lq)["body"].detach()).square().mean()
-        (255**2 * features + gamma * 255 * (seen["shuffle"] - batch.hq).abs().mean()).backward()
+        (255**2 * features + gamma * 255 * (seen["shuffle"] - batch.images[2]).abs().mean()).backward()
     expected = weight.grad.flatten(2).norm(dim=2).sum(0)
     np.testing.assert_allclose(layer.scores().numpy(), expected.numpy(), rtol=1e-4)
 
@@ -176,7 +175,7 @@ def test_refitting_beats_plain_cutting():
     def error(method):
         cut = thaw(*prune(CHAIN, tensors, {"head": 5, "body": 4}, method, objective))
         with torch.no_grad():
-            return sum(float((cut(b.lq) - b.hq).square().mean()) for b in objective.batches)
+            return sum(float((cut(b.lq) - b.images[2]).square().mean()) for b in objective.batches)
 
     plain = error(METHODS["uniform"])
     for name in ("dual-regression", "cp", "thinet"):

@@ -24,7 +24,7 @@ from thinlens.model.slicing import Sliced
 from thinlens.train.checkpoint import read_checkpoint, write_checkpoint
 from thinlens.train.compress.pruning.greedy import by_size, greedy
 from thinlens.train.compress.pruning.lasso import cp
-from thinlens.train.compress.pruning.layer import Batch, Layer, Measure, Objective, Outputs, l1_measure
+from thinlens.train.compress.pruning.layer import Batch, Layer, Measure, Objective, Outputs, dual_measure, l1_measure
 from thinlens.train.compress.pruning.thinet import thinet
 from thinlens.train.loop import Watch
 from thinlens.train.thaw import tensors_of, thaw
@@ -48,6 +48,7 @@ __all__ = [
     "Objective",
     "Outputs",
     "cp",
+    "dual_measure",
     "greedy",
     "l1_measure",
     "prune",

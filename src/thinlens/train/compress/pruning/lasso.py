@@ -63,7 +63,7 @@ def choose_by_lasso(gram: Double, products: Double, keep: int) -> Double:
     low, high = 0.0, float(np.abs(products).max())
     again = _multiples(gram)
     if keep <= len(gram) - again.sum():
-        products, gram = np.where(again, 0, products), np.where(again[:, None] | again, 0, gram)
+        products, gram = np.where(again, 0, products), np.where(np.logical_or.outer(again, again), 0, gram)
     best = factors = lasso(gram, products, low, np.zeros(len(products)))
     for _ in range(ROUNDS):
         if np.count_nonzero(best) == keep or high <= low:
@@ -85,8 +85,7 @@ def _multiples(gram: Double) -> npt.NDArray[np.bool_]:
     """For each unit, whether its share is a multiple of an earlier one's."""
     size = np.sqrt(np.maximum(gram.diagonal(), np.finfo(float).tiny))
     alike = np.abs(gram / size[:, None] / size) > 1 - ALIKE
-    found: npt.NDArray[np.bool_] = np.tril(alike, -1).any(axis=1)
-    return found
+    return np.asarray(np.tril(alike, -1).any(axis=1), np.bool_)
 
 
 def lasso(gram: Double, products: Double, penalty: float, start: Double) -> Double:

@@ -4,7 +4,7 @@ Features are compared on pixels of 0..255, as the published methods have it, and
 the one against the absolute error of the other depends on the range.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,20 +14,31 @@ from torch import nn
 from thinlens.model import ops
 from thinlens.model.groups import Group, reading_axis
 from thinlens.model.plan import Node
+from thinlens.train.losses.dual_regression import as_outputs, images_of, source_of
+from thinlens.train.losses.pixel import l1
+from thinlens.train.plain import sum_of
 from thinlens.train.thaw import PlanModule, body_of, outputs_of, values_of
 
-Outputs = torch.Tensor | dict[str, torch.Tensor]
-Measure = Callable[[Outputs, torch.Tensor, torch.Tensor], torch.Tensor]
 Features = dict[str, torch.Tensor]
 LEVELS = 255.0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A few crops: ``lq`` and ``hq``, ``N C H W`` in 0..1."""
+    """A few crops, ``N C H W`` in 0..1.
+
+    Args:
+        lq: what the network reads.
+        images: what it should make, by the scale over ``lq``: of an upscaler ``lq`` itself at 1, the clean image at its
+            scale, and what lies between, where the network makes that too.
+    """
 
     lq: torch.Tensor
-    hq: torch.Tensor
+    images: Mapping[int, torch.Tensor]
+
+
+Outputs = dict[str, torch.Tensor]
+Measure = Callable[[Outputs, Batch], torch.Tensor]  # of what the network makes of a batch -> a scalar
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Objective:
 
     Args:
         batches: the small set, gone over again and again.
-        measure: of what the network gives, lq and hq: the loss of the task, a dual term included where one is wanted.
+        measure: the loss of the task, a dual term included where one is wanted.
         gamma: its weight; 1 is best in the paper on dual regression.
         gain: what features are multiplied by to be those of pixels of 0..255.
     """
@@ -123,7 +134,7 @@ class Layer:
         """The objective on one batch; without the features, the measure alone."""
         batch = self.objective.batches[index]
         values = values_of(self.module, batch.lq)
-        made = self.objective.measure(outputs_of(self.module, values), batch.lq, batch.hq)
+        made = self.objective.measure(as_outputs(outputs_of(self.module, values)), batch)
         if not features:
             return LEVELS * made
         parts = [(values[name] - target).square().mean() for name, target in self.targets[index].items()]
@@ -189,10 +200,26 @@ def _features(whole: PlanModule, batch: Batch, readers: Sequence[Reader], origin
     return {name: values[name][:, origin[name]] if name in origin else values[name] for name in names}
 
 
-def l1_measure(outputs: Outputs, lq: torch.Tensor, hq: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of the image; the loss of the task where nobody says another."""
-    image = outputs if isinstance(outputs, torch.Tensor) else outputs["image"]
-    return (image - hq).abs().mean()
+def l1_measure(made: Outputs, batch: Batch) -> torch.Tensor:
+    """Mean absolute error of all images that a network makes, a sum of means: the loss of the task."""
+    return sum_of(made, batch.images, l1, 0.0)
+
+
+def dual_measure(maps: Mapping[str, nn.Module], scale: int, weight: float = 0.1) -> Measure:
+    """`l1_measure`, and how far the images are off when dual maps bring them down again.
+
+    Args:
+        maps: by name, as `thinlens.train.losses.dual_regression` has them; they are not trained.
+        scale: of the network.
+        weight: of the dual term; the papers' is 0.1.
+    """
+
+    def measure(made: Outputs, batch: Batch) -> torch.Tensor:
+        images = images_of(made, scale)
+        brought = {name: dual(images[source_of(name, scale)]) for name, dual in maps.items()}
+        return sum_of(made | brought, batch.images, l1, weight)
+
+    return measure
 
 
 def as_numpy(value: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
