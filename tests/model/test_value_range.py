@@ -37,3 +37,13 @@ def test_names_that_are_taken_are_left_alone():
     unit = to_unit_range(ranged(model, 0.0, 255.0))
     unit.check()
     assert [node.name for node in unit.plan.nodes] == ["stretch_", "stretch", "shrink", "shrink_"]
+
+
+def test_every_image_is_shrunk_and_nothing_else():
+    plan = plans.plan_of(("a", plans.conv((1, 1)), "input"), ("b", plans.conv((1, 1)), "a"))
+    plan = msgspec.structs.replace(plan, outputs={"image": "b", "scale1": "a", "features": "a"})
+    model = dataclasses.replace(template_matching_model(1), plans={"main": plan}, tensors=plans.tensors_of(plan))
+    unit = to_unit_range(ranged(model, 0.0, 255.0))
+    unit.check()
+    assert unit.plan.outputs == {"image": "shrink", "scale1": "shrink_", "features": "a"}
+    assert [node.inputs for node in unit.plan.nodes[-2:]] == [("b",), ("a",)]

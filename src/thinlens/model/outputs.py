@@ -1,4 +1,4 @@
-"""One output of a network with several, as a model of its own: one scale of a joint upscaler."""
+"""Outputs of a network with several; one as a model of its own: one scale of a joint upscaler."""
 
 from dataclasses import replace
 
@@ -9,6 +9,11 @@ from thinlens.model.file import Model
 from thinlens.model.plan import Plan
 
 PROBE = (48, 48)  # rows and columns of an image on which sizes are told
+
+
+def is_image(output: str) -> bool:
+    """Whether an output is an image, by its name: ``image``, or ``scale`` and a number; others are for training."""
+    return output == "image" or (output.startswith("scale") and output.removeprefix("scale").isdecimal())
 
 
 def plan_of_output(plan: Plan, output: str) -> Plan:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from thinlens.model.file import Model
+from thinlens.model.file import Model, Tensors
 from thinlens.model.ops import Affine
+from thinlens.model.outputs import is_image
 from thinlens.model.plan import INPUT, Node
 
 UNIT = (0.0, 1.0)
@@ -16,36 +17,37 @@ def to_unit_range(model: Model) -> Model:
     """The same network on pixels in 0..1, whatever range its card says.
 
     Whoever runs, exports or trains a model asks for this one. The pixels are stretched to the card's range before the
-    network and back after it, by an ``affine`` each; the model itself is returned if its range is 0..1.
+    network and back after every output that is an image, by an ``affine`` each; the model itself is returned if its
+    range is 0..1.
 
     Args:
-        model: checked; further plans than ``main`` are left as they are.
+        model: checked; further plans than ``main`` are left as they are: a dual map has no biases and works on any
+            range that begins at 0.
     """
     low, high = model.card.value_range
     if (low, high) == UNIT:
         return model
     plan, channels = model.plan, model.plan.input_channels
     taken = {INPUT, *(node.name for node in plan.nodes), *model.tensors}
-    before, after = (_free_name(name, taken) for name in ("stretch", "shrink"))
     op = Affine(channels=channels)
-    values = {
-        before: (high - low, low),
-        after: (1 / (high - low), -low / (high - low)),
-    }
-    tensors = {
-        f"{name}.{role}": np.full(channels, value, np.float32)
-        for name, pair in values.items()
-        for role, value in zip(("weight", "bias"), pair, strict=True)
-    }
-    first, last = (
-        Node(name=name, op=op, inputs=(source,), tensors={role: f"{name}.{role}" for role in ("weight", "bias")})
-        for name, source in ((before, INPUT), (after, plan.outputs["image"]))
-    )
+    tensors: Tensors = {}
+
+    def affine(name: str, source: str, weight: float, bias: float) -> Node:
+        name = _free_name(name, taken)
+        taken.add(name)
+        for role, value in (("weight", weight), ("bias", bias)):
+            tensors[f"{name}.{role}"] = np.full(channels, value, np.float32)
+        return Node(name=name, op=op, inputs=(source,), tensors={role: f"{name}.{role}" for role in ("weight", "bias")})
+
+    first = affine("stretch", INPUT, high - low, low)
+    images = {name: value for name, value in plan.outputs.items() if is_image(name)}
+    last = {name: affine("shrink", value, 1 / (high - low), -low / (high - low)) for name, value in images.items()}
     nodes = (
-        msgspec.structs.replace(node, inputs=tuple(before if name == INPUT else name for name in node.inputs))
+        msgspec.structs.replace(node, inputs=tuple(first.name if name == INPUT else name for name in node.inputs))
         for node in plan.nodes
     )
-    stretched = msgspec.structs.replace(plan, nodes=(first, *nodes, last), outputs={**plan.outputs, "image": last.name})
+    outputs = plan.outputs | {name: node.name for name, node in last.items()}
+    stretched = msgspec.structs.replace(plan, nodes=(first, *nodes, *last.values()), outputs=outputs)
     card = msgspec.structs.replace(model.card, value_range=UNIT)
     return replace(model, plans={**model.plans, "main": stretched}, tensors={**model.tensors, **tensors}, card=card)
 

@@ -1,4 +1,4 @@
-"""Gates that weigh features: over space by what surrounds them (ESA), over channels by their contrast (CCA)."""
+"""Gates that weigh features: over space by what surrounds them (ESA), over channels by means (CA) or contrast (CCA)."""
 
 from typing import Literal
 
@@ -48,6 +48,31 @@ class SpatialAttention(nn.Module):
             around = self.relu(conv(around))
         around = self.resize(self.convs[-1](around), reduced)
         gate = self.sigmoid(self.expand(self.add(around, self.keep(reduced))))
+        return self.product(features, gate)  # type: ignore[no-any-return]
+
+
+class ChannelAttention(nn.Module):
+    """Channel attention: each channel times a gate made of all channels' means.
+
+    Needs the whole image before it gives a row.
+
+    Args:
+        channels: of the features.
+        width: channels between the two 1x1 convolutions.
+
+    Source: Zhang et al., Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV 2018,
+    section 3.3.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.mean = GlobalMean()
+        self.reduce, self.expand = same_conv(channels, width, 1, "zero"), same_conv(width, channels, 1, "zero")
+        self.relu, self.sigmoid, self.product = Relu(), Sigmoid(), Multiply()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``N C H W`` -> ``N C H W``."""
+        gate = self.sigmoid(self.expand(self.relu(self.reduce(self.mean(features)))))
         return self.product(features, gate)  # type: ignore[no-any-return]
 
 

@@ -30,6 +30,7 @@ from torch import nn
 
 from thinlens.errors import RecipeError
 from thinlens.model.file import Tensors
+from thinlens.model.outputs import is_image
 from thinlens.model.plan import Plan
 from thinlens.train.losses.pixel import l1
 from thinlens.train.lower import lower
@@ -82,10 +83,9 @@ def outputs_of(network: nn.Module) -> tuple[str, ...]:
 
 def scale_of(output: str, scale: int) -> int | None:
     """Of an output's image over the input; None: it is no image."""
-    if output == "image":
-        return scale
-    number = output.removeprefix("scale")
-    return int(number) if output.startswith("scale") and number.isdecimal() else None
+    if not is_image(output):
+        return None
+    return scale if output == "image" else int(output.removeprefix("scale"))
 
 
 def create_maps(network: nn.Module, kind: Maps | None, scale: int, channels: int, width: int) -> dict[str, nn.Module]:

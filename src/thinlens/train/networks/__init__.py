@@ -17,6 +17,7 @@ from thinlens.train.blocks.binary_conv import FORMS
 from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
 from thinlens.train.networks.dncnn import DncnnConfig
+from thinlens.train.networks.drn import find_drn, published
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -66,7 +67,7 @@ def configurations() -> dict[str, Configuration]:
     """All configurations by name.
 
     At each scale the 395 of the published edge-SR pool, RepRFN with its line, SRResNet with its binary forms, LineDL;
-    for noise and JPEG DnCNN and its binary form.
+    at x4 and x8 DRN and its compressed forms; for noise and JPEG DnCNN and its binary form.
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
@@ -87,6 +88,7 @@ def configurations() -> dict[str, Configuration]:
         known += [SrResNetConfig(s, parts=parts) for parts in LETTERS.values()]
         known += [SrResNetConfig(s, parts=("body",), unit=unit) for unit in FORMS if unit != "v4"]
         known += [SrResNetConfig(s, parts=("body",), gain=1.0)]
+    known += published()
     known += [BinaryDncnnConfig("denoise"), BinaryDncnnConfig("deblock")]
     known += [LineConfig(scales, **form) for form in LINE_FORMS for scales in LINE_SCALES]
     known += [UnetConfig()]
@@ -100,7 +102,7 @@ def find_configuration(name: str) -> Configuration:
 
     RFN, RepRFN, RFDN, IMDN, SRResNet and its binary forms, the binary DnCNN and LineDL in any width, such as
     ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``; DnCNN in any depth from 2 to 99 too, such as
-    ``dncnn_d8_w12_denoise``.
+    ``dncnn_d8_w12_denoise``, and DRN with any number of blocks, also at x2, such as ``drn_w4_b2_x4``.
 
     Raises:
         UnknownNameError: listing near matches.
@@ -112,6 +114,8 @@ def find_configuration(name: str) -> Configuration:
         known.setdefault(name, replace(published, width=int(asked[2])))
     if name not in known and (size := re.fullmatch(DNCNN, name, re.ASCII)) and int(size[1]) >= 2:
         known[name] = DncnnConfig(int(size[1]), int(size[2]), size[3], gray=size[4] is not None)  # type: ignore[arg-type]
+    if (drn := find_drn(name)) is not None:
+        known[name] = drn
     if name not in known:
         raise UnknownNameError.of("network", name, known, "`thinlens networks` lists all")
     return known[name]  # type: ignore[no-any-return]
