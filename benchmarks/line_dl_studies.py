@@ -47,6 +47,7 @@ from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
 from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.recipe import Plain
+from thinlens.train.thaw import thaw
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ("train/cid22", "train/clic2025_half", "train_extra")

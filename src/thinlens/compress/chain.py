@@ -8,14 +8,19 @@ bytes. The folder goes when the chain ends, well or not; only a kill leaves it.
 """
 
 import hashlib
+import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy.typing as npt
 
 from thinlens.atomic import check_target, write_bytes
+from thinlens.bench.pairs import create_pairs
+from thinlens.bench.quality import read_hq
 from thinlens.compress.compress import PRECISIONS, Change, Progress, Settings, compress, deal, finish_step
 from thinlens.errors import CompressionError, OutputError, ThinlensError, UnknownNameError
 from thinlens.model.file import Model, read_model, to_bytes
@@ -29,7 +34,8 @@ METHODS = (*TRAINED, *PRECISIONS)
 WITH_RATIO = (*PRUNING, "bidirectional")
 JOB = "job.json"
 
-Step = Callable[[Model, str, Sequence[Path], Path, Progress], Model]
+Images = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # lq and hq, H W or H W 3, as the network takes and should make them
+Step = Callable[[Model, str, Sequence[Images], Path, Progress], Model]
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class Chain:
         methods: of `METHODS`, in order.
         paths: clean images: every other one is learned from and calibrated on, the rest is measured on.
         settings: how to calibrate and measure, and what a step may lose.
-        step: takes one step of `TRAINED`: model, method, images to learn from, a folder of its own, progress -> the
-            smaller model; None: there are no such steps.
+        step: takes one step of `TRAINED`: model, method, pairs to learn from, a folder of its own, progress -> the
+            smaller model (`thinlens.train.compress.steps.take_step`); None: there are no such steps.
         options: what else the steps depend on; ``ratio`` and ``finetune_steps`` go into the card.
     """
 
@@ -49,13 +55,18 @@ class Chain:
     paths: Sequence[Path]
     settings: Settings
     step: Step | None = None
-    options: dict[str, object] | None = None
+    options: Mapping[str, object] | None = None
 
     def job(self, model: Model) -> bytes:
         """All that decides the result."""
         images = [(str(path.resolve()), path.stat().st_size) for path in self.paths]
         settings = {key: value for key, value in asdict(self.settings).items() if key != "threads"}
-        fields = {"methods": list(self.methods), "images": images, "settings": settings, "options": self.options or {}}
+        fields = {
+            "methods": list(self.methods),
+            "images": images,
+            "settings": settings,
+            "options": dict(self.options or {}),
+        }
         return msgspec.json.encode({"model": hashlib.sha256(to_bytes(model)).hexdigest(), **fields}, order="sorted")
 
 
@@ -69,7 +80,7 @@ def check_methods(methods: Sequence[str]) -> None:
     for name in methods:
         if name not in METHODS:
             raise UnknownNameError.of("method", name, METHODS, f"accepted: {', '.join(METHODS)}")
-    for first, second in zip(methods, methods[1:], strict=False):
+    for first, second in itertools.pairwise(methods):
         if first in PRECISIONS:
             raise CompressionError(f"`{second}` after `{first}`: rounded weights cannot be changed; put `{first}` last")
 
@@ -119,8 +130,10 @@ def _take(model: Model, method: str, chain: Chain, folder: Path, report: Progres
         return compress(model, method, chain.paths, chain.settings, report)
     if chain.step is None:
         raise CompressionError(f"`{method}`: no step is given that trains; give one")
-    model, options = to_unit_range(model), chain.options or {}
-    result = chain.step(model, method, chain.paths[::2], folder, report)
+    options = chain.options or {}
+    way = create_pairs(colour=model.card.colour == "rgb", **chain.settings.degradation)
+    images = [way.make(read_hq(path))[::-1] for path in chain.paths[::2]]
+    result = chain.step(model, method, images, folder, report)
     steps, ratio = options.get("finetune_steps", 0), options.get("ratio")
     change = Change(
         method,
@@ -128,7 +141,7 @@ def _take(model: Model, method: str, chain: Chain, folder: Path, report: Progres
         ratio=ratio if method in WITH_RATIO and isinstance(ratio, float) else None,
         steps=steps if isinstance(steps, int) else 0,
     )
-    return finish_step(model, result, change, deal(chain.paths)[1], chain.settings, report)
+    return finish_step(to_unit_range(model), result, change, deal(chain.paths)[1], chain.settings, report)
 
 
 def changed_convolutions(before: Plan, after: Plan) -> int:

@@ -49,8 +49,8 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     ``convolutions`` of the main plan were changed; bytes are those of all tensors as stored; PSNR is the mean on Y of
     ``count`` images that the step did not calibrate on, unless there was but one image. Parameters and
-    multiply-accumulates (per output pixel) are the main plan's; ``ratio`` is the share of channels that was asked to go,
-    ``steps`` those of the training that followed. Files of before these were kept lack them.
+    multiply-accumulates (per output pixel) are those of the main plan; ``ratio`` is the share of channels that was to
+    go, ``steps`` those of the training that followed. Files from before these were kept lack them.
     """
 
     method: str

@@ -20,11 +20,12 @@ import numpy as np
 
 from thinlens.errors import PlanError
 from thinlens.model.file import Tensors
-from thinlens.model.graph import Tie, channel_ties, value_ties
+from thinlens.model.graph import Tie, channel_ties, fitting_size, value_ties
 from thinlens.model.ops import Conv2d, ConvTranspose2d
 from thinlens.model.plan import Node, Plan
 from thinlens.model.slicing import Sliced, slice_channels
 
+PROBE = (32, 32)  # the size on which values of one pixel are told from others
 Places = tuple[int, ...]  # channels that one unit has in a value
 
 
@@ -72,9 +73,17 @@ def channel_groups(plan: Plan) -> list[Group]:
     return sorted(groups, key=lambda group: order[group.name])
 
 
-def prunable_pairs(plan: Plan) -> list[Group]:
-    """The groups that one convolution makes: what lies between it and the next ones, and no residual trunk."""
-    return [group for group in channel_groups(plan) if len(group.makers) == 1]
+def prunable_pairs(plan: Plan, *, trunks: bool = False) -> list[Group]:
+    """The groups that pruning is about: what lies between one convolution and the next ones.
+
+    Groups of several makers, such as residual trunks, are not among them, unless ``trunks`` asks for them too. Groups
+    behind a `global_mean`, of one pixel, are none, as they cost next to nothing; nor are those with no more units than
+    the image has channels, which are colours.
+    """
+    sizes = plan.sizes(fitting_size(plan, PROBE))
+    groups = [group for group in channel_groups(plan) if len(group) > plan.input_channels]
+    large = [group for group in groups if any(sizes[name] != (1, 1) for name in group.makers)]
+    return [group for group in large if trunks or len(group.makers) == 1]
 
 
 def find_group(plan: Plan, name: str) -> Group:

@@ -9,22 +9,26 @@ Each step is a function of its arguments alone: killed and resumed, by the folde
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from thinlens.bench.pairs import create_pairs
-from thinlens.bench.quality import read_hq
 from thinlens.errors import CompressionError, RecipeError
 from thinlens.model.file import Model, Tensors
 from thinlens.model.graph import fitting_size
 from thinlens.model.plan import Plan
 from thinlens.model.value_range import to_unit_range
-from thinlens.train.compress.bidirectional import compress_channels, compress_layers, middle, module_values
-from thinlens.train.compress.bidirectional import transmission_modules
+from thinlens.train.compress.bidirectional import (
+    compress_channels,
+    compress_layers,
+    middle,
+    module_values,
+    transmission_modules,
+)
 from thinlens.train.compress.binarize import binarize
 from thinlens.train.compress.pruning import (
     METHODS,
@@ -40,21 +44,29 @@ from thinlens.train.compress.pruning import (
 from thinlens.train.compress.pruning.layer import LEVELS
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.damage import Damage, Jpeg, Noise
-from thinlens.train.datasets.pairs import Pair, iter_pairs
+from thinlens.train.datasets.pairs import Pair
 from thinlens.train.finetune import finetune_model
 from thinlens.train.loop import Watch, fit
-from thinlens.train.losses.dual_regression import DualRegression, create_maps, dual_loss, is_dual, lower_maps, scale_of, thaw_maps
+from thinlens.train.losses.dual_regression import (
+    DualRegression,
+    create_maps,
+    dual_loss,
+    is_dual,
+    lower_maps,
+    scale_of,
+    thaw_maps,
+)
 from thinlens.train.lower import lower
 from thinlens.train.plain import fit_plain
 from thinlens.train.recipe import Plain
 from thinlens.train.thaw import thaw
 
+Pixels = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 DUAL = 0.1  # weight of the dual term, the papers'
 MAP_STEPS, MAP_WIDTH = 300, 16  # to train dual maps for a network that has none, and their channels
 CROP = 32  # pixels a side of the lq crops
 SMALL = (6, 8)  # batches of the small set that channels are chosen on, and crops in each
 SAVES = 10  # checkpoints in a training
-DEFAULT_RATIO = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Options:
     """How to prune and train.
 
     Args:
-        degradation: one of ``scale``, ``sigma`` (with ``seed``) and ``quality``, as `bench.quality.evaluate` takes it.
+        degradation: one of ``scale``, ``sigma`` (with ``seed``) and ``quality``, as `thinlens evaluate` takes it.
         ratio: share of the channels that go.
         finetune_steps: of each training; 0: none.
         trunks: prune residual trunks too.
@@ -74,7 +86,7 @@ class Options:
     """
 
     degradation: dict[str, Any]
-    ratio: float = DEFAULT_RATIO
+    ratio: float = 0.5
     finetune_steps: int = 2000
     trunks: bool = False
     per_step: int | None = None
@@ -99,13 +111,13 @@ class Images:
     side: int
 
 
-def take_step(model: Model, method: str, paths: Sequence[Path], options: Options, watch: Watch) -> Model:
+def take_step(model: Model, method: str, images: Sequence[Pixels], options: Options, watch: Watch) -> Model:
     """Compress a model by one method.
 
     Args:
         model: checked, on pixels of any range.
         method: of `STEPS`.
-        paths: clean images to learn from.
+        images: lq and hq of each image to learn from, ``H W`` or ``H W 3``, uint8, or float32 in 0..1 and around it.
         options: how much, and how long.
         watch: its folder keeps what is done.
 
@@ -114,13 +126,12 @@ def take_step(model: Model, method: str, paths: Sequence[Path], options: Options
 
     Raises:
         CompressionError: if the method does not fit the network, or the images are too small.
-        ImageError: if an image cannot be read.
     """
     torch.set_num_threads(options.threads)
     _check_plans(model)
     low, high = model.card.value_range
     unit = to_unit_range(model)
-    work = _Work(method, read_images(unit, paths, options), options, LEVELS / (high - low), watch)
+    work = _Work(method, draw_images(unit, images, options), options, LEVELS / (high - low), watch)
     return STEPS[method](unit, work)
 
 
@@ -141,19 +152,17 @@ class _Work:
     def loop(self, **fields: Any) -> Plain:
         """The loop of a training."""
         options, steps = self.options, self.options.finetune_steps
-        return Plain(
-            **{
-                "steps": steps,
-                "batch": options.batch,
-                "crop": self.images.side,
-                "lr": options.lr,
-                "warmup": min(100, steps // 10),
-                "loss": "l1",
-                "checkpoint_every": max(1, steps // SAVES),
-                "threads": options.threads,
-            }
-            | fields
+        loop = Plain(
+            steps=max(1, steps),
+            batch=options.batch,
+            crop=self.images.side,
+            lr=options.lr,
+            warmup=min(100, steps // 10),
+            loss="l1",
+            checkpoint_every=max(1, steps // SAVES),
+            threads=options.threads,
         )
+        return msgspec.structs.replace(loop, **fields)
 
 
 def _check_plans(model: Model) -> None:
@@ -166,16 +175,19 @@ def _check_plans(model: Model) -> None:
         )
 
 
-def read_images(model: Model, paths: Sequence[Path], options: Options) -> Images:
-    """Read and degrade the images that a step learns from; which crops are the small set is up to the seed.
+def draw_images(model: Model, images: Sequence[Pixels], options: Options) -> Images:
+    """Prepare what a step learns from; which crops are the small set is up to the seed.
+
+    Args:
+        model: checked.
+        images: lq and hq of each, ``H W`` or ``H W 3``.
+        options: of the step.
 
     Raises:
         CompressionError: if no image holds a crop that the network takes.
-        ImageError: if an image cannot be read.
     """
     card = model.card
-    way = create_pairs(colour=card.colour == "rgb", **options.degradation)
-    degraded = [Pair(*(_planes(image) for image in reversed(way.make(read_hq(path))))) for path in paths]
+    degraded = [Pair(_planes(lq), _planes(hq)) for lq, hq in images]
     side = min(CROP, max(min(pair.lq.shape[-2:]) for pair in degraded))
     if fitting_size(model.plan, (side, side)) != (side, side):
         side = max(fitting_size(model.plan, (side, side)))
@@ -183,7 +195,9 @@ def read_images(model: Model, paths: Sequence[Path], options: Options) -> Images
     try:
         crops = CropSampler(degraded, side, batch, options.seed)
     except RecipeError as error:
-        raise CompressionError(f"`{card.name}`: takes {side} pixels a side, more than any image has; give larger ones") from error
+        raise CompressionError(
+            f"`{card.name}`: needs {side} pixels a side, more than any degraded image has; give larger images"
+        ) from error
     sizes = [scale_of(name, card.scale) for name in model.plan.outputs]
     between = [size for size in sizes if size is not None and 1 < size < card.scale]
     small = []
@@ -191,8 +205,8 @@ def read_images(model: Model, paths: Sequence[Path], options: Options) -> Images
         lq, hq = (torch.from_numpy(array) for array in crops.batch(step))
         more = {k: torch.from_numpy(array) for k, array in crops.between(step, between).items()} if between else {}
         small.append(Batch(lq, {1: lq, **more, card.scale: hq}))
-    pairs = list(iter_pairs(paths, 1, model.plan.input_channels)) if card.scale == 1 else degraded
-    return Images(pairs, small, side)
+    clean = [Pair(pair.hq, pair.hq) for pair in degraded]
+    return Images(clean if card.scale == 1 else degraded, small, side)
 
 
 def _planes(image: Any) -> Any:
@@ -211,7 +225,9 @@ def _prune(model: Model, work: _Work) -> Model:
     objective = Objective(work.images.small, measure, gain=work.gain)
     method = with_options(work.method, options.per_step)
     pruned = prune(model.plan, model.tensors, widths, method, objective, options.seed, work.part("pruning"))
-    return _trained(_with_plan(model, *pruned), work, "training", dual=DUAL if work.method == "dual-regression" else 0.0)
+    return _trained(
+        _with_plan(model, *pruned), work, "training", dual=DUAL if work.method == "dual-regression" else 0.0
+    )
 
 
 def _with_maps(model: Model, work: _Work) -> Model:

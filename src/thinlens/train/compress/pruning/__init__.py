@@ -71,13 +71,17 @@ def uniform_widths(plan: Plan, ratio: float, *, trunks: bool = False) -> dict[st
     """
     if not 0 <= ratio < 1:
         raise CompressionError(f"ratio: got {ratio:g}; accepted: 0 to below 1")
-    groups = channel_groups(plan) if trunks else prunable_pairs(plan)
+    groups = prunable_pairs(plan, trunks=trunks)
     if any(isinstance(node.op, Quantize | Bfloat16) for node in plan.nodes):
         raise CompressionError("the network is in low precision already; prune it first, and round it after that")
     if not groups:
         raise CompressionError(
             "no channels lie between one convolution and the next ones, so none can be pruned"
-            + ("" if trunks or not channel_groups(plan) else "; those of residual trunks can, if they are asked for")
+            + (
+                ""
+                if trunks or not prunable_pairs(plan, trunks=True)
+                else "; those of residual trunks can, if they are asked for"
+            )
         )
     return {group.name: len(group) - int(len(group) * ratio) for group in groups}
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from thinlens.model.graph import fitting_size
-from thinlens.model.groups import channel_groups, cut_units, silence
+from thinlens.model.groups import channel_groups, cut_units, prunable_pairs, silence
+from thinlens.model.slicing import slice_channels
 from thinlens.train.lower import lower
 from thinlens.train.networks import configurations, find_configuration
 from thinlens.train.thaw import thaw
@@ -33,6 +34,7 @@ SMALL = (
     "line_sr_joint_w4",
     "unet_denoise_w4",
     "dncnn_d4_w8_denoise",
+    "drn_w4_b2_x4",
 )
 WITHOUT = {"bicubic_x2", "edge_sr_max_k5_c2_x2", "edge_sr_tm_k7_c4_x2", "edge_sr_tr_k5_c4_x2"}  # one layer
 
@@ -79,6 +81,21 @@ def test_masked_and_cut_networks_agree(name):
     if groups:
         assert cut[0] != plan
         assert max(float((a - b).abs().max()) for a, b in zip(whole, computed(*cut, lq), strict=True)) > 1e-4
+
+
+@pytest.mark.parametrize(("ratio", "params"), [(0.3, 3_391_525), (0.5, 2_423_777), (0.7, 1_531_169)])
+def test_uniform_widths_of_drn_s_are_the_published_ones(ratio, params):
+    """The pairs of the paper: 2 steps down, 60 blocks, 2 enlargements; channel attention keeps its size."""
+    configuration = find_configuration("drn_s_x4")
+    plan, tensors = lower(configuration.create(), 3)
+    pairs = prunable_pairs(plan)
+    assert [len(pair) for pair in pairs] == [16, 32, *[64] * 62]
+    keep = {}
+    for pair in pairs:
+        last = len(pair) - int(len(pair) * ratio)
+        keep[pair.name] = [channel for tie in pair.ties[:last] for _, channel in tie.made]
+    smaller, left = slice_channels(plan, tensors, keep)
+    assert sum(left[name].size for name in smaller.tensor_names()) == params
 
 
 def _needed(plan, group):
