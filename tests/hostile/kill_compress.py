@@ -25,7 +25,7 @@ def kill_runs(folder, kills, seed):
     write_model(folder / "small.safetensors", small_model())
     command = ["compress", str(folder / "small.safetensors"), "--data", str(folder / "images"), "-j", "1"]
     command += ["--method", "dual-regression", "--method", "cp", "--method", "int8", "--ratio", "0.4"]
-    command += ["--finetune-steps", STEPS, "-o"]
+    command += ["--finetune-steps", STEPS, "--search-steps", "6", "-o"]
     whole, output = folder / "whole.safetensors", folder / "out.safetensors"
     seconds = finish(*command, str(whole))
     draw, killed, runs = random.Random(seed), 0, 0

@@ -15,6 +15,7 @@ from thinlens.model.file import Model, from_bytes, to_bytes
 from thinlens.model.ops import BinaryConv2d
 from thinlens.model.value_range import to_unit_range
 from thinlens.train.compress.binarize import binarize, eligible
+from thinlens.train.compress.dual_regression.search import candidates
 from thinlens.train.compress.steps import STEPS, Options, take_step
 from thinlens.train.loop import Watch
 from thinlens.train.lower import lower
@@ -68,6 +69,22 @@ def test_pruning_trains_what_is_left(method):
     assert [name for name in result.plans if name != "main"] == (["dual"] if method == "dual-regression" else [])
     trunks = take_step(model, method, images(), replace(OPTIONS, finetune_steps=0, trunks=True), Watch())
     assert trunks.plan.channels()["sum"] == 3
+
+
+def test_widths_are_searched_within_the_table():
+    plan = plan_of(
+        ("head", conv((1, 16), bias=True), "input"),
+        ("relu", ops.Relu(), "head"),
+        ("body", conv((16, 12), bias=True), "relu"),
+        ("tail", conv((12, 4), bias=True), "body"),
+        ("shuffle", ops.PixelShuffle(scale=2), "tail"),
+    )
+    model = Model({"main": plan}, tensors_of(plan), small_model().card)
+    options = replace(OPTIONS, ratio=0.3, search_steps=6, finetune_steps=0)
+    result = take_step(model, "dual-regression", images(), options, Watch())
+    assert result.plan.channels()["head"] in candidates(16, 0.3)
+    assert result.plan.channels()["body"] in candidates(12, 0.3)
+    assert take_step(model, "dcp", images(), options, Watch()).plan.channels()["head"] == 12
 
 
 def test_dual_maps_of_a_file_go_on():

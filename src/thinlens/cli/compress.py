@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from thinlens.compress.chain import Step
     from thinlens.model.card import Compression, ModelCard
 
-RATIO, STEPS = 0.5, 2000  # the share of channels that goes, and steps of training after that
+RATIO, STEPS, SEARCH = 0.5, 2000, 300  # the share of channels that goes, steps of training and of the search
 
 
 def compress(
@@ -49,6 +49,12 @@ def compress(
     ] = None,
     finetune_steps: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Training after each step that needs it [2000]; 0: none.")
+    ] = None,
+    search_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Of dual-regression's search for each layer's share [300]; 0: equal ones."
+        ),
     ] = None,
     trunks: Annotated[bool, typer.Option("--trunks", help="Prune the channels of residual trunks too.")] = False,
     max_loss: Annotated[
@@ -82,6 +88,7 @@ def compress(
     except CompressionError as error:
         raise UsageError(str(error)) from error
     _check_unused(method, WITH_RATIO, {"ratio": ratio, "trunks": trunks or None})
+    _check_unused(method, ["dual-regression"], {"search-steps": search_steps})
     _check_unused(method, TRAINED, {"finetune-steps": finetune_steps, "resume": resume or None})
     path = find_model(model)
     source = read_model(path)
@@ -89,6 +96,7 @@ def compress(
     options = {
         "ratio": RATIO if ratio is None else ratio,
         "finetune_steps": STEPS if finetune_steps is None else finetune_steps,
+        "search_steps": SEARCH if search_steps is None else search_steps,
         "trunks": trunks,
         "seed": seed,
         "threads": threads or 1,

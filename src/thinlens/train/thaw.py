@@ -46,12 +46,17 @@ class PlanModule(nn.Module):
 
 def body_of(module: PlanModule, name: str) -> nn.Module:
     """The module that makes the value of a name."""
-    return module._modules[module._paths[name]]  # type: ignore[return-value]  # none of them is None
+    return module._modules[body_path(module, name)]  # type: ignore[return-value]  # none of them is None
+
+
+def body_path(module: PlanModule, name: str) -> str:
+    """What the names of parameters begin with that belong to the value of a name."""
+    return module._paths[name]
 
 
 def replace_body(module: PlanModule, name: str, body: nn.Module) -> None:
     """Let another module, of the same inputs, make the value of a name, and all that the old one made."""
-    module.add_module(module._paths[name], body)
+    module.add_module(body_path(module, name), body)
 
 
 def values_of(module: PlanModule, x: torch.Tensor) -> dict[str, torch.Tensor]:

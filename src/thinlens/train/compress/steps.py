@@ -30,6 +30,7 @@ from thinlens.train.compress.bidirectional import (
     transmission_modules,
 )
 from thinlens.train.compress.binarize import binarize
+from thinlens.train.compress.dual_regression.search import Relaxed, Settings, search
 from thinlens.train.compress.pruning import (
     METHODS,
     Batch,
@@ -66,6 +67,7 @@ DUAL = 0.1  # weight of the dual term, the papers'
 MAP_STEPS, MAP_WIDTH = 300, 16  # to train dual maps for a network that has none, and their channels
 CROP = 32  # pixels a side of the lq crops
 SMALL = (6, 8)  # batches of the small set that channels are chosen on, and crops in each
+EPOCHS = 20  # in a search, after each of which widths are noted and saved
 SAVES = 10  # checkpoints in a training
 
 
@@ -77,6 +79,7 @@ class Options:
         degradation: one of ``scale``, ``sigma`` (with ``seed``) and ``quality``, as `thinlens evaluate` takes it.
         ratio: share of the channels that go.
         finetune_steps: of each training; 0: none.
+        search_steps: of the search for widths, of ``dual-regression``; 0: all pairs lose the same share.
         trunks: prune residual trunks too.
         per_step: channels that a greedy method takes back at a time; None: an eighth of those that stay.
         seed: of all draws.
@@ -88,6 +91,7 @@ class Options:
     degradation: dict[str, Any]
     ratio: float = 0.5
     finetune_steps: int = 2000
+    search_steps: int = 0
     trunks: bool = False
     per_step: int | None = None
     seed: int = 0
@@ -198,13 +202,7 @@ def draw_images(model: Model, images: Sequence[Pixels], options: Options) -> Ima
         raise CompressionError(
             f"`{card.name}`: needs {side} pixels a side, more than any degraded image has; give larger images"
         ) from error
-    sizes = [scale_of(name, card.scale) for name in model.plan.outputs]
-    between = [size for size in sizes if size is not None and 1 < size < card.scale]
-    small = []
-    for step in range(count):
-        lq, hq = (torch.from_numpy(array) for array in crops.batch(step))
-        more = {k: torch.from_numpy(array) for k, array in crops.between(step, between).items()} if between else {}
-        small.append(Batch(lq, {1: lq, **more, card.scale: hq}))
+    small = [to_batch(crops, step, model) for step in range(count)]
     clean = [Pair(pair.hq, pair.hq) for pair in degraded]
     return Images(clean if card.scale == 1 else degraded, small, side)
 
@@ -221,13 +219,48 @@ def _prune(model: Model, work: _Work) -> Model:
     measure: Measure = l1_measure
     if work.method == "dual-regression":
         model = _with_maps(model, work)
-        measure = dual_measure(thaw_maps(model.plans, model.tensors), model.card.scale, DUAL)
+        maps = thaw_maps(model.plans, model.tensors)
+        measure = dual_measure(maps, model.card.scale, DUAL)
+        if options.search_steps:
+            widths = _searched(model, list(widths), work, measure, maps)
+            measure = dual_measure(thaw_maps(model.plans, model.tensors), model.card.scale, DUAL)
     objective = Objective(work.images.small, measure, gain=work.gain)
     method = with_options(work.method, options.per_step)
     pruned = prune(model.plan, model.tensors, widths, method, objective, options.seed, work.part("pruning"))
     return _trained(
         _with_plan(model, *pruned), work, "training", dual=DUAL if work.method == "dual-regression" else 0.0
     )
+
+
+def _searched(
+    model: Model, names: list[str], work: _Work, measure: Measure, maps: dict[str, nn.Module]
+) -> dict[str, int]:
+    """Widths by search: one half of the images trains weights and maps, the other decides."""
+    options, side = work.options, work.images.side
+    pairs = [pair for pair in work.images.pairs if min(pair.lq.shape[-2:]) >= side]
+    halves = tuple(_batches(model, part, work) for part in (pairs[::2], pairs[1::2] or pairs))
+    settings = Settings(steps=options.search_steps, epoch=max(1, options.search_steps // EPOCHS), seed=options.seed)
+    if options.search_steps < Settings().steps:  # as far as the paper's logits come, in fewer steps
+        settings = replace(settings, logits_lr=settings.logits_lr * Settings().steps / options.search_steps)
+    relaxed = Relaxed(model.plan, model.tensors, names, options.ratio)
+    watch = work.part("searching")
+    return search(relaxed, (halves[0], halves[1]), work.images.small, measure, settings, watch, maps).widths
+
+
+def _batches(model: Model, pairs: Sequence[Pair], work: _Work) -> Callable[[int], Batch]:
+    """Batches of crops by step."""
+    crops = CropSampler(pairs, work.images.side, work.options.batch, work.options.seed)
+    return lambda step: to_batch(crops, step, model)
+
+
+def to_batch(crops: CropSampler, step: int, model: Model) -> Batch:
+    """The crops of a step, and the clean image at all sizes that a model makes."""
+    scale = model.card.scale
+    sizes = [scale_of(name, scale) for name in model.plan.outputs]
+    between = [size for size in sizes if size is not None and 1 < size < scale]
+    lq, hq = (torch.from_numpy(array) for array in crops.batch(step))
+    more = crops.between(step, between) if between else {}
+    return Batch(lq, {1: lq, **{k: torch.from_numpy(array) for k, array in more.items()}, scale: hq})
 
 
 def _with_maps(model: Model, work: _Work) -> Model:
