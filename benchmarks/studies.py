@@ -77,10 +77,10 @@ def recipe_for(campaign: Campaign, variant: Variant, steps: int, seed: int) -> R
 
 
 @lru_cache(maxsize=1)
-def pairs_of(data: Path) -> list[Pair]:
-    """All training pairs, in colour, at x4."""
+def pairs_of(data: Path, scale: int = 4, channels: int = 3) -> list[Pair]:
+    """All training pairs of a scale; three channels are colour."""
     folders = find_images(data, tuple(FOLDERS), permissive=True)
-    return list(iter_pairs((path for folder in folders for path in folder.files), 4, 3))
+    return list(iter_pairs((path for folder in folders for path in folder.files), scale, channels))
 
 
 def train(recipe: Recipe, data: Path, directory: Path) -> Model:
@@ -88,8 +88,9 @@ def train(recipe: Recipe, data: Path, directory: Path) -> Model:
     path = directory / "model.safetensors"
     if not path.is_file():
         directory.mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
-        network = train_network(recipe, find_configuration(recipe.network), pairs_of(data), [], Watch(folder=directory))
+        begun, configuration = time.monotonic(), find_configuration(recipe.network)
+        pairs = pairs_of(data, configuration.scale, configuration.channels)
+        network = train_network(recipe, configuration, pairs, [], Watch(folder=directory))
         minutes = round((time.monotonic() - begun) / 60, 2)
         sources = tuple(folder.source() for folder in find_images(data, recipe.data.train))
         write_model(path, to_model(network, recipe, sources, minutes))
@@ -104,7 +105,9 @@ def step_seconds(campaign: Campaign, variant: Variant, data: Path) -> float:
         loop = msgspec.structs.replace(recipe.loop, steps=steps)
         begun = time.monotonic()
         trial = msgspec.structs.replace(recipe, loop=loop)
-        train_network(trial, find_configuration(recipe.network), pairs_of(data), [], Watch())
+        configuration = find_configuration(recipe.network)
+        pairs = pairs_of(data, configuration.scale, configuration.channels)
+        train_network(trial, configuration, pairs, [], Watch())
         times.append(time.monotonic() - begun)
     return (times[1] - times[0]) / (TRIAL_STEPS - TRIAL_STEPS // 3)
 
@@ -178,7 +181,7 @@ def to_page(campaign: Campaign, rows: list[Row]) -> str:
     page = (
         f"# {campaign.title}\n\n"
         f"`python benchmarks/{campaign.record}.py` trains, measures and writes this page; every figure, recipe hash\n"
-        "and minute is in the record beside it. PSNR of Y in dB (Matlab's bicubic, border of 4 cut), mean over the\n"
+        "and minute is in the record beside it. PSNR of Y in dB (Matlab's bicubic, border: the scale), mean over the\n"
         "seeds and, behind ±, their standard deviation. *Against*: difference to the first line, seed by seed, and\n"
         "the half width of its 95 % interval; where that covers it, the study cannot tell the two apart: `=`.\n"
     )

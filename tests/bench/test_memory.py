@@ -42,8 +42,8 @@ def test_a_network_that_needs_the_whole_image_gets_it_and_has_no_bands():
 
 
 def test_unknown_peers_list_what_there_is():
-    with pytest.raises(UnknownNameError, match="`--against` accepts here: ort, ort_bands"):
-        measure_memory([], MemorySettings(width=4, height=4, against=("openvino",)))
+    with pytest.raises(UnknownNameError, match="`--against` accepts here: ort, ort_bands, openvino"):
+        measure_memory([], MemorySettings(width=4, height=4, against=("ncnn",)))
 
 
 def test_a_process_that_fails_is_told_with_its_last_words(tmp_path):

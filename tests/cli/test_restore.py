@@ -464,3 +464,63 @@ def test_a_table_that_is_not_libjpegs_is_told(thinlens, damaged):
     Image.fromarray(smooth(40, 40)).save("odd.jpg", qtables=[[9] * 64, [9] * 64])
     done = thinlens("restore", "odd.jpg", "-o", "out.png", "--model", "db.safetensors")
     assert "the nearest: the file's quantisation table is not libjpeg's" in done.line
+
+
+def test_certify_reports_and_draws(restore):
+    picture("a.png", 20, 30)
+    done = restore("a.png", "-o", "b.png", "--certify", "report")
+    assert (done.code, files()) == (0, ["a.png", "b.png", "b_certify.png"])
+    assert "consistent to " in done.out
+    assert " levels off, by bicubic)" in done.out
+    assert size_of("b_certify.png") == (30, 20)
+    plain = restore("a.png", "-o", "c.png")
+    assert "consist" not in plain.out
+    np.testing.assert_array_equal(np.asarray(Image.open("c.png")), np.asarray(Image.open("b.png")))
+
+
+def test_certify_repairs_and_tells_before_and_after(restore):
+    picture("a.png", 20, 30)
+    record = restore("a.png", "-o", "b.png", "--certify", "repair", "--json").records[0]
+    found = record["certify"]
+    assert found["psnr_db"] > found["before"]["psnr_db"] + 5
+    assert (found["by"], found["heat_map"], record["status"]) == ("bicubic", "b_certify.png", "restored")
+    restore("a.png", "-o", "c.png")
+    assert (np.asarray(Image.open("c.png")) != np.asarray(Image.open("b.png"))).any()
+
+
+def test_certify_works_after_a_decimal_scale(restore):
+    picture("a.png", 20, 30)
+    record = restore("a.png", "-o", "b.png", "--scale", 1.5, "--certify", "repair", "--json").records[0]
+    assert (record["width"], record["certify"]["by"]) == (45, "bicubic")
+
+
+def test_certify_refuses_what_is_not_enlarged(restore, thinlens, bench):
+    picture("a.png")
+    assert "`a.png`: `--certify` brings enlarged images back down; 7x5 to 7x5 is not larger; leave it out" in (
+        restore("a.png", "-o", "b.png", "--scale", 1, "--certify", "report").line
+    )
+    write_model(bench / "same.safetensors", same_size_model("same", "denoise"))
+    done = thinlens("restore", "a.png", "-o", "b.png", "--model", "same.safetensors", "--certify", "report")
+    assert done.code == 2
+    assert "`--certify` brings enlarged images back down; task denoise keeps the size; leave it out" in done.line
+    assert files() == ["a.png"]
+
+
+def test_certify_overwrites_nothing_unless_told(restore):
+    picture("a.png")
+    picture("b_certify.png")
+    done = restore("a.png", "-o", "b.png", "--certify", "report")
+    assert (done.code, files()) == (1, ["a.png", "b_certify.png"])
+    assert "`b_certify.png` exists; `--overwrite` replaces it" in done.line
+    assert restore("a.png", "-o", "b.png", "--certify", "report", "-f").code == 0
+
+
+def test_certify_pictures_are_not_written_over_results(restore):
+    for name in ("in/a.png", "in/a_certify.png"):
+        picture(name)
+    done = restore("in", "-o", "out", "--certify", "report", "-f")
+    assert done.code == 2
+    assert "`out/a_certify.png` would be written twice, or over an input" in done.line
+    for name in ("in2/a.png", "in2/a.jpg"):
+        picture(name)
+    assert "`out/a_certify.png` would be written twice" in restore("in2", "-o", "out", "--certify", "report").line

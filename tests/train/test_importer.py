@@ -11,6 +11,7 @@ from thinlens.model.value_range import to_unit_range
 from thinlens.runtime.reference.rows import run_rows
 from thinlens.train.importer import create, import_weights, official_name, official_shapes
 from thinlens.train.networks import configurations
+from thinlens.train.networks.drn import DrnConfig, compressed_widths
 
 
 def published(name, folder, stem=None, seed=0):
@@ -342,3 +343,71 @@ def test_truncated_files(tmp_path, cut):
         import_weights(path)
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         import_weights(tmp_path / "none.model")
+
+
+def published_drn(state, lq, scale, blocks):
+    """DRN as its paper draws it, by the names of its published class."""
+
+    def plain(x, name, stride=1):
+        weight, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
+        return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2)
+
+    steps, skips = scale.bit_length() - 1, []
+    x = F.interpolate(lq, scale_factor=scale, mode="bicubic", align_corners=False)
+    x = plain(plain(x, "sub_mean"), "head")
+    for p in range(steps):
+        skips.append(x)
+        x = plain(F.leaky_relu(plain(x, f"down.{p}.dual_module.0.0", 2), 0.2), f"down.{p}.dual_module.1")
+    for p in range(steps):
+        for b in range(blocks):
+            name = f"up_blocks.{p}.{b}.body"
+            y = plain(F.relu(plain(x, f"{name}.0")), f"{name}.2")
+            gate = F.relu(plain(y.mean((2, 3), keepdim=True), f"{name}.3.conv_du.0"))
+            x = x + y * plain(gate, f"{name}.3.conv_du.2").sigmoid()
+        x = plain(F.pixel_shuffle(plain(x, f"up_blocks.{p}.{blocks}.0"), 2), f"up_blocks.{p}.{blocks + 1}")
+        x = torch.cat((x, skips[-1 - p]), 1)
+    return plain(plain(x, f"tail.{steps}"), "add_mean")
+
+
+@pytest.mark.parametrize("inner", [None, (3, 5, 9, 8, 7, 6, 5, 4)])
+def test_drn_is_the_published_function_on_bytes(tmp_path, inner):
+    config = DrnConfig(4, 4, 2, inner)
+    generator = torch.Generator().manual_seed(0)
+    state = {key: torch.randn(s, generator=generator) * 0.2 for key, s in official_shapes(config).items()}
+    assert {"down.1.dual_module.0.0.weight", "up_blocks.1.3.bias", "up_blocks.0.1.body.3.conv_du.2.bias"} <= set(state)
+    torch.save(state, tmp_path / "a.pt")
+    imported = import_weights(tmp_path / "a.pt", family="drn")
+    model = imported.model
+    model.check()
+    assert (model.card.name, model.card.scale) == (config.name, 4)
+    assert model.card.value_range == (0.0, 255.0)
+    assert imported.notes == (
+        "official DRN weights work on 0..255; the card says so, and whatever runs the model stretches pixels",
+    )
+    lq = torch.from_numpy(np.random.default_rng(0).random((1, 3, 6, 7), np.float32))
+    wanted = published_drn(state, 255 * lq, 4, 2)[0] / 255
+    unit = to_unit_range(model)
+    found = run_rows(unit.plan, unit.tensors, (0, lq[0].numpy()), (6, 7), (0, 24))
+    assert np.abs(found - wanted.numpy()).max() < 1e-4 * float(wanted.abs().max())
+
+
+def test_a_compressed_drn_is_known_whichever_block_has_which_width(tmp_path):
+    down, stages = (12, 20), compressed_widths(4, "s30")[2:]
+    inner = (*down, *stages[29::-1], stages[30], *stages[31:])
+    state = {key: torch.zeros(shape) for key, shape in official_shapes(DrnConfig(4, 16, 30, inner)).items()}
+    torch.save(state, tmp_path / "a.pt")
+    card = import_weights(tmp_path / "a.pt", name="drn_s30_x4").model.card
+    assert (card.name, card.params) == ("drn_s30_x4", 3_116_637)
+    state.pop("tail.0.bias")
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="fit no known network"):
+        import_weights(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("shape", [(16, 0, 3, 3), (16, 5000, 3, 3), (16,)])
+def test_a_drn_of_absurd_sizes_is_none(tmp_path, shape):
+    state = {key: torch.zeros(s) for key, s in official_shapes(DrnConfig(4, 4, 1)).items()}
+    state["up_blocks.0.0.body.2.weight"] = torch.zeros(shape)
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="fit no known network"):
+        import_weights(tmp_path / "a.pt")

@@ -66,6 +66,19 @@ def ort_bands(path: str, width: int, height: int, channels: int, above: int, bel
     return {"rows": made}
 
 
+def openvino(path: str, width: int, height: int, channels: int) -> dict[str, int]:
+    """Run a whole picture in OpenVINO, which is told its size."""
+    from openvino import Core
+
+    core = Core()
+    network = core.read_model(path)
+    network.reshape([1, channels, height, width])
+    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    planes = _to_planes(make_rows(0, height, width, channels))
+    return {"rows": request.infer([planes], share_inputs=True, share_outputs=True)[0].shape[2]}
+
+
 def _run_ort(path: str) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
     """A network in ONNX Runtime, one thread: picture -> ``1 C H W`` float32."""
     from thinlens.bench.ort import open_onnx
@@ -73,11 +86,16 @@ def _run_ort(path: str) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floa
     session = open_onnx(path, 1)
 
     def run(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        pixels = picture if picture.ndim == 3 else picture[:, :, None]
-        planes = np.divide(pixels.transpose(2, 0, 1)[None], 255, dtype=np.float32)
-        return session.run(["image"], {"input": planes})[0]  # type: ignore[no-any-return]
+        return session.run(["image"], {"input": _to_planes(picture)})[0]  # type: ignore[no-any-return]
 
     return run
+
+
+def _to_planes(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """``H W`` or ``H W C`` of 8 bits -> ``1 C H W`` in 0..1."""
+    pixels = picture if picture.ndim == 3 else picture[:, :, None]
+    planes: npt.NDArray[np.float32] = np.divide(pixels.transpose(2, 0, 1)[None], 255, dtype=np.float32)
+    return planes
 
 
 def peak_bytes() -> int:
@@ -92,6 +110,7 @@ WORK: dict[str, Callable[..., dict[str, int]]] = {
     "whole": whole,
     "ort": ort,
     "ort_bands": ort_bands,
+    "openvino": openvino,
 }
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of models in fresh processes, beside ONNX Runtime: bytes over a bare interpreter with NumPy.
+"""Peak memory of models in fresh processes, beside ONNX Runtime and OpenVINO: bytes over a bare interpreter with NumPy.
 
 Rows of a synthetic picture are made as they are needed and what comes of them is discarded, so that no image is held
 that the way of working does not hold itself. What the engine may take at most is told before any of it is measured.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from thinlens.bench.fresh import BAND_ROWS
 from thinlens.bench.machine import describe_host, list_versions
-from thinlens.bench.peers import find_peer
+from thinlens.bench.peers import Peer, find_peer
 from thinlens.bench.records import Failure, MemoryRecord, MemoryResult, MemorySettings
 from thinlens.bench.subjects import Opened
 from thinlens.errors import ParityError, ThinlensError, UnknownNameError, UnsupportedOpError
@@ -22,7 +22,11 @@ from thinlens.model.file import Model, write_model
 from thinlens.model.graph import depends_on_height, receptive_rows
 from thinlens.runtime.session import Session
 
-PEERS = {"ort": "ONNX Runtime, whole image", "ort_bands": f"ONNX Runtime, bands of {BAND_ROWS} rows and their context"}
+PEERS = {
+    "ort": "ONNX Runtime, whole image",
+    "ort_bands": f"ONNX Runtime, bands of {BAND_ROWS} rows and their context",
+    "openvino": "OpenVINO, whole image, its size known",
+}
 SLACK = 1 << 20  # rows on their way in and out, and what an allocator rounds up
 Announce = Callable[[str, str, int], None]
 Progress = Callable[[str, int, int], None]
@@ -72,7 +76,7 @@ def measure_memory(
     return MemoryRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         host=describe_host(),
-        versions=list_versions(find_peer("ort").packages if settings.against else ()),
+        versions=list_versions(dict.fromkeys(p for name in settings.against for p in runtime_of(name).packages)),
         models=subjects,
         failures=tuple(failures),
         settings=settings,
@@ -86,12 +90,17 @@ def check_peers(names: Sequence[str]) -> None:
 
     Raises:
         UnknownNameError: listing all.
-        ImportError: if ONNX Runtime, or what writes for it, is not installed.
+        ImportError: if the peer, or what writes for it, is not installed.
     """
     for name in names:
         if name not in PEERS:
             raise UnknownNameError.of("peer", name, PEERS, f"`--against` accepts here: {', '.join(PEERS)}")
-        find_peer("ort").load()
+        runtime_of(name).load()
+
+
+def runtime_of(name: str) -> Peer:
+    """The runtime behind a way of running it; `UnknownNameError` if there is none."""
+    return find_peer("ort" if name == "ort_bands" else name)
 
 
 def measure_fresh(what: str, *arguments: object) -> dict[str, int]:

@@ -83,7 +83,7 @@ def speed(
 
 def memory(
     size: Size,
-    against: Annotated[str, typer.Option(metavar="PEER,...", help="Of ort, ort_bands; default: none.")] = "",
+    against: Annotated[str, typer.Option(metavar="PEER,...", help="Of ort, ort_bands, openvino; default: none.")] = "",
     models: Models = None,
     random: Random = None,
     seed: Seed = 0,
@@ -167,11 +167,10 @@ def _peers(text: str) -> tuple[str, ...]:
 
 def _need(peers: Sequence[str]) -> None:
     """Check before any work that there are such peers, and that what they need is installed."""
-    from thinlens.bench.memory import PEERS as WAYS
-    from thinlens.bench.peers import find_peer
+    from thinlens.bench.memory import runtime_of
 
     for name in peers:
-        peer = find_peer("ort" if name in WAYS else name)
+        peer = runtime_of(name)
         with needing_extra(f"`--against {name}`", peer.extra):
             peer.load()
 

@@ -2,12 +2,14 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from thinlens.cli.jobs import Job
 from thinlens.cli.output import to_bytes_text
-from thinlens.cli.verb import print_trace
+from thinlens.cli.verb import UsageError, print_trace
 from thinlens.errors import ImageError, OutputError
 from thinlens.image.files import ImageHeader, check_format, read_header
 from thinlens.image.formats import format_of_suffix
@@ -22,6 +24,9 @@ PROGRAM_BYTES = 50_000_000
 CODEC_BYTES = {"webp": 24}
 OTHER_CODEC_BYTES = 4
 
+# Bytes that certifying holds for each pixel of the input: what departs, what is added, their sum, and the picture.
+CERTIFY_BYTES = 3 * 3 * 4 + 3
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -35,6 +40,7 @@ class Settings:
     skip_existing: bool
     overwrite: bool
     dry_run: bool
+    certify: Literal["report", "repair"] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,40 @@ def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
     route = restorer.route(header.height, header.width, gray=header.channels < 3)
     format_name = settings.format or format_of_suffix(job.target) or header.format
     _check_pixels(job, route, settings.max_pixels)
+    if settings.certify is not None:
+        _check_certify(job, route, settings)
     check_format(format_name, *route.target, header.channels, header.dtype)
     if settings.max_memory is not None:
-        _check_memory(job, route, _count_bytes(header, route, format_name), settings.max_memory)
+        needed = _count_bytes(header, route, format_name)
+        if settings.certify is not None:
+            needed += CERTIFY_BYTES * math.prod(route.source) + math.prod(route.target) * header.channels
+        _check_memory(job, route, needed, settings.max_memory)
     return Step(job, "planned", route, format_name)
+
+
+def heat_map_of(job: Job) -> Path:
+    """Where the picture of a result's departure goes: beside it."""
+    return job.target.with_name(f"{job.target.stem}_certify.png")
+
+
+def check_heat_maps(jobs: Sequence[Job]) -> None:
+    """Raise UsageError if the picture of one result would replace another result, or an input."""
+    taken = {path.absolute() for job in jobs for path in (job.source, job.target)}
+    seen: set[Path] = set()
+    for job in jobs:
+        path = heat_map_of(job).absolute()
+        if path in taken | seen:
+            raise UsageError(f"`{heat_map_of(job)}` would be written twice, or over an input; give other outputs")
+        seen.add(path)
+
+
+def _check_certify(job: Job, route: "Route", settings: Settings) -> None:
+    if route.session is None:
+        raise ImageError(
+            f"`{job.source}`: `--certify` brings enlarged images back down; {_way(route)} is not larger; leave it out"
+        )
+    if os.path.lexists(heat_map_of(job)) and not settings.overwrite:
+        raise OutputError(f"`{heat_map_of(job)}` exists; `--overwrite` replaces it")
 
 
 def _check_pixels(job: Job, route: "Route", limit: int) -> None:

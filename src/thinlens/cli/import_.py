@@ -9,7 +9,7 @@ from thinlens.cli.options import Json, ModelOutput, Overwrite, check_model_outpu
 from thinlens.cli.output import print_json, print_line
 from thinlens.cli.verb import needing_extra, print_error
 
-Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn", "bbcu"]
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn", "bbcu", "drn"]
 
 
 def import_(
@@ -25,7 +25,7 @@ def import_(
 ) -> None:
     """Turn an official weight file into a model file (needs the extra `train`).
 
-    Known: edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN, RepRFN and BBCU.
+    Known: edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN, RepRFN, BBCU and DRN.
     """
     from thinlens.model.file import write_model
 

@@ -18,11 +18,13 @@ from thinlens.errors import OutputError, ShapeError
 if TYPE_CHECKING:
     from thinlens.cli.checks import Settings, Step
     from thinlens.cli.jobs import Job
-    from thinlens.runtime.restore import Restorer, Route
+    from thinlens.runtime.certify import Certified
+    from thinlens.runtime.restore import AnyImage, Restorer, Route
 
 Task = Literal["sr", "denoise", "deblock"]
 Prefer = Literal["speed", "balanced", "quality"]
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
+Certify = Literal["report", "repair"]
 Record = dict[str, object]
 
 
@@ -74,6 +76,10 @@ def restore(
     ] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be read and written.")] = False,
+    certify: Annotated[
+        Certify | None,
+        typer.Option(help="Bring each result back down: report how far it departs from its image, or repair that."),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> int:
@@ -82,8 +88,10 @@ def restore(
     A folder's own images are taken, -r goes into subfolders. Nothing is overwritten unless told.
 
     A decimal scale, or a size, is made by the next larger network and bicubic down from there.
+
+    --certify writes OUT_certify.png beside each result: black where it agrees with the image, white 16 levels off.
     """
-    from thinlens.cli.checks import Settings
+    from thinlens.cli.checks import Settings, check_heat_maps
     from thinlens.cli.jobs import plan_jobs
     from thinlens.runtime.restore import Restorer, Wish
 
@@ -96,9 +104,17 @@ def restore(
         restorer = Restorer(Wish(task, scale, wished, model, prefer, sigma, quality), threads=threads)
     except ShapeError as error:
         raise UsageError(str(error)) from error
+    if certify is not None and restorer.task != "sr":
+        raise UsageError(
+            f"`--certify` brings enlarged images back down; task {restorer.task} keeps the size; leave it out"
+        )
     target_format = None if format == "same" else format
-    settings = Settings(target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run)
+    settings = Settings(
+        target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run, certify
+    )
     jobs = plan_jobs(inputs, output, recursive=recursive, format=target_format, overwrite=overwrite)
+    if certify is not None:
+        check_heat_maps(jobs)
     return _run(jobs, restorer, settings, as_json=as_json)
 
 
@@ -162,7 +178,8 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
     Raises:
         ImageError, OutputError, OSError: if the file cannot be read, restored or written.
     """
-    from thinlens.image.files import read_image, write_image
+    from thinlens.cli.checks import heat_map_of
+    from thinlens.image.files import ImageFile, read_image, write_image
     from thinlens.image.formats import count_channels
 
     job, route = step.job, step.route
@@ -177,7 +194,8 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         meter.say(f"thinlens: `{name}`: {strength.describe(route.session.card)}")
     _make_folder(job.target.parent)
     restored = route.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
-    image = replace(image, pixels=restored)  # the old pixels may go
+    certified = _certify(settings, route, image.pixels, restored)
+    image = replace(image, pixels=restored if certified is None else certified.image)  # the old pixels may go
     write_image(
         job.target,
         image,
@@ -186,7 +204,21 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         strip=settings.strip,
         overwrite=settings.overwrite,
     )
-    return _facts("restored", route) | {"seconds": round(time.monotonic() - begun, 3)}
+    facts = _facts("restored", route)
+    if certified is not None:
+        path = heat_map_of(job)
+        write_image(path, ImageFile(certified.heat, "png"), format="png", overwrite=settings.overwrite)
+        facts |= {"certify": certified.facts() | {"heat_map": str(path)}, "consistency": certified.describe()}
+    return facts | {"seconds": round(time.monotonic() - begun, 3)}
+
+
+def _certify(settings: "Settings", route: "Route", lq: "AnyImage", restored: "AnyImage") -> "Certified | None":
+    """Bring a result back down, and repair it, if asked for; None: it is not."""
+    if route.session is None or settings.certify is None:
+        return None
+    from thinlens.runtime.certify import certify
+
+    return certify(lq, restored, route.session.model, settings.certify, threads=route.threads)
 
 
 def _facts(status: str, route: "Route | None") -> Record:
@@ -225,8 +257,9 @@ def _details(record: Record) -> Iterator[str]:
         yield f"{record['width']}x{record['height']}"
     if "seconds" in record:
         yield f"{record['seconds']:.1f} s"
-    if "note" in record:
-        yield str(record["note"])
+    for name in ("note", "consistency"):
+        if name in record:
+            yield str(record[name])
 
 
 def _print_summary(records: list[Record], task: str, seconds: float, *, as_json: bool) -> None:

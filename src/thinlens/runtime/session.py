@@ -69,6 +69,11 @@ class Session:
         self._network = to_unit_range(model)
         self._native = NativeModel(self._network.plan, self._network.tensors, model.card.scale)
 
+    @property
+    def model(self) -> Model:
+        """What runs: the model on pixels in 0..1, with all its plans."""
+        return self._network
+
     def run(self, image: npt.NDArray[Any], *, progress: Progress | None = None) -> npt.NDArray[Any]:
         """Restore an image.
 

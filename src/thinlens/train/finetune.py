@@ -12,6 +12,7 @@ from torch import nn
 
 from thinlens.errors import ModelError, RecipeError
 from thinlens.model.card import Task
+from thinlens.model.dual import is_dual
 from thinlens.model.file import Model
 from thinlens.model.ops import Bfloat16, Quantize
 from thinlens.model.value_range import to_unit_range
@@ -19,7 +20,7 @@ from thinlens.train.compress.fuse import train_form
 from thinlens.train.datasets.damage import Damage, Jpeg, Noise
 from thinlens.train.datasets.pairs import Pair
 from thinlens.train.loop import Watch
-from thinlens.train.losses.dual_regression import is_dual, thaw_maps
+from thinlens.train.losses.dual_regression import thaw_maps
 from thinlens.train.plain import fit_plain, geometry, lower_all, with_maps
 from thinlens.train.recipe import Plain
 from thinlens.train.thaw import thaw

@@ -1,12 +1,14 @@
 """Take over other people's weights: official files become model files.
 
-Known are edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN, RepRFN and BBCU. A file is read with
+Known are edge-SR, ESPCN, FSRCNN and bicubic of the edge-SR pool, IMDN, RFDN, RepRFN, BBCU and DRN. A file is read with
 ``weights_only=True`` and must hold exactly the tensors of one known network, in their shapes. Where several networks
 have those (an eSR-MAX x4 K5 C2 looks like an eSR-TM x2 K5 C4, an FSRCNN is the same at every scale), the official file
 name decides, and ``name`` overrules it.
 
 Source: the weight files published with edge-SR (WACV 2022), IMDN (ACM MM 2019), RFDN (ECCVW 2020) and RepRFN (CVPRW
-2023), and the published classes of BBCU (ICLR 2023); their networks pad with zeros.
+2023), and the published classes of BBCU (ICLR 2023) and DRN (CVPR 2020), of which no file was at hand; their networks
+pad with zeros. A DRN may have any channels inside (it is read off the tensors); its dual maps lie in files of their own
+and are left there.
 """
 
 import io
@@ -28,6 +30,7 @@ from thinlens.train.lower import lower
 from thinlens.train.networks import Configuration, configurations, task_of
 from thinlens.train.networks.bicubic import Bicubic
 from thinlens.train.networks.binary_dncnn import BinaryDncnnConfig
+from thinlens.train.networks.drn import DrnConfig
 from thinlens.train.networks.edge_sr import EdgeSR, EdgeSRCNNConfig
 from thinlens.train.networks.espcn import EspcnConfig
 from thinlens.train.networks.fsrcnn import FsrcnnConfig
@@ -35,15 +38,15 @@ from thinlens.train.networks.imdn import ImdnConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
 from thinlens.train.networks.rfdn import RfdnConfig
 from thinlens.train.networks.srresnet import SrResNetConfig
-from thinlens.train.official_keys import IMAGE_LIKE, trunk_prefixes, unit_keys
+from thinlens.train.official_keys import IMAGE_LIKE, drn_of, drn_prefixes, trunk_prefixes, unit_keys
 from thinlens.train.ops import ConvTranspose2d
 
-Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn", "bbcu"]
+Family = Literal["bicubic", "edge_sr", "espcn", "fsrcnn", "imdn", "rfdn", "rep_rfn", "bbcu", "drn"]
 MAX_FILE_BYTES = 64 << 20
 NESTED = "params"  # holds the tensors in the files of some trainers
 PARALLEL = "module."  # begins every name in a file that was saved from a network on several GPUs
 BYTES = (0.0, 255.0)
-FAMILIES = "edge-SR, ESPCN, FSRCNN, bicubic, IMDN, RFDN, RepRFN, BBCU"
+FAMILIES = "edge-SR, ESPCN, FSRCNN, bicubic, IMDN, RFDN, RepRFN, BBCU, DRN"
 State = Mapping[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
@@ -75,7 +78,9 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
     """
     state = _unwrapped(_read(path))
     shapes: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    known = [c for c in configurations().values() if kind_of(state) is type(c) and _is_asked_for(c, family)]
+    drn = drn_of(state)
+    candidates = configurations().values() if drn is None else [drn]
+    known = [c for c in candidates if kind_of(state) is type(c) and _is_asked_for(c, family)]
     fitting = {c.name: c for c in known if official_shapes(c) == shapes}
     configuration = _choose(fitting, path, name)
     network = create(configuration, state)
@@ -87,7 +92,7 @@ def import_weights(path: Path, *, family: Family | None = None, name: str | None
         task=task_of(configuration),
         scale=configuration.scale,
         colour="luma" if configuration.channels == 1 else "rgb",
-        value_range=BYTES if isinstance(configuration, RfdnConfig) else (0.0, 1.0),
+        value_range=BYTES if isinstance(configuration, RfdnConfig | DrnConfig) else (0.0, 1.0),
         params=sum(array.size for array in tensors.values()),
         macs_per_pixel=plan.macs(size) / (out[0] * out[1]),
         licence="that of the imported file",
@@ -115,6 +120,7 @@ def family_of(configuration: Configuration) -> Family | None:
         ImdnConfig: "imdn",
         RfdnConfig: "rfdn",
         RepRfnConfig: "rep_rfn",
+        DrnConfig: "drn",
     }
     return kinds.get(type(configuration))
 
@@ -132,6 +138,7 @@ def kind_of(state: State) -> type[Configuration] | None:
         "reprfb1.conv3.weight": RepRfnConfig,
         "body.0.body.0.move0.bias": SrResNetConfig,
         "model.2.move0.bias": BinaryDncnnConfig,
+        "down.0.dual_module.1.weight": DrnConfig,
     }
     return next((kind for mark, kind in marks.items() if mark in state), None)
 
@@ -155,6 +162,8 @@ def official_name(configuration: Configuration) -> str:
             return f"reprfn_ntire_x{s}"
         case SrResNetConfig() | BinaryDncnnConfig():
             return configuration.name
+        case DrnConfig(scale=s):
+            return f"{configuration.name.removesuffix(f'_x{s}').upper().replace('_', '-')}{s}x"
         case _:
             return f"Bicubic_s{configuration.scale}"
 
@@ -172,6 +181,8 @@ def official_keys(configuration: Configuration, names: list[str]) -> dict[str, s
             renamed = {"body.": "net."}
         case ImdnConfig() | RfdnConfig() | RepRfnConfig():
             renamed = trunk_prefixes(configuration)
+        case DrnConfig():
+            renamed = drn_prefixes(configuration)
         case _:
             renamed = {}
     prefix = re.compile("|".join(map(re.escape, renamed)) or "$^")
@@ -300,8 +311,11 @@ def _listed(fitting: dict[str, Configuration]) -> str:
 def _notes(configuration: Configuration) -> tuple[str, ...]:
     if isinstance(configuration, Bicubic) and configuration.scale == 3:
         return ("the published x3 bicubic is misaligned by half an output pixel; `bicubic_x3` of thinlens is not",)
-    if isinstance(configuration, RfdnConfig):
-        return ("official RFDN weights work on 0..255; the card says so, and whatever runs the model stretches pixels",)
+    if isinstance(configuration, RfdnConfig | DrnConfig):
+        kind = "RFDN" if isinstance(configuration, RfdnConfig) else "DRN"
+        return (
+            f"official {kind} weights work on 0..255; the card says so, and whatever runs the model stretches pixels",
+        )
     return ()
 
 

@@ -1,12 +1,15 @@
-"""Names of tensors in the published files of IMDN, RFDN, RepRFN and BBCU, for ours.
+"""Names of tensors in the published files of IMDN, RFDN, RepRFN, BBCU and DRN, for ours.
 
-Source: the files published with those networks; of BBCU the names that its published classes give them.
+Source: the files published with those networks; of BBCU and DRN the names that their published classes give them.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import torch
 
 from thinlens.train.networks.binary_dncnn import UNITS, BinaryDncnnConfig
+from thinlens.train.networks.drn import DrnConfig
 from thinlens.train.networks.imdn import BLOCKS as IMDN_BLOCKS
 from thinlens.train.networks.imdn import ImdnConfig
 from thinlens.train.networks.rep_rfn import RepRfnConfig
@@ -51,6 +54,47 @@ def trunk_prefixes(configuration: ImdnConfig | RfdnConfig | RepRfnConfig) -> dic
 def _attention(*convs: str) -> dict[str, str]:
     names = ATTENTION | {f"convs.{i}": conv for i, conv in enumerate(convs)}
     return {f"attention.{ours}": f"esa.{theirs}" for ours, theirs in names.items()}
+
+
+MAX_WIDTH = 1024  # of a DRN, whose sizes are read off a file
+DRN_DOWN = {"shrink": "dual_module.0.0", "widen": "dual_module.1"}
+DRN_BLOCK = {
+    "first": "body.0",
+    "second": "body.2",
+    "attention.reduce": "body.3.conv_du.0",
+    "attention.expand": "body.3.conv_du.2",
+}
+
+
+def drn_prefixes(configuration: DrnConfig) -> dict[str, str]:
+    """As `trunk_prefixes`, of a DRN."""
+    found, blocks = {"centre": "sub_mean", "restore": "add_mean"}, configuration.blocks
+    for p in range(configuration.steps):
+        found |= {f"down.{p}.{ours}": f"down.{p}.{theirs}" for ours, theirs in DRN_DOWN.items()}
+        ours, theirs = f"stages.{p}", f"up_blocks.{p}"
+        for b in range(blocks):
+            found |= {f"{ours}.blocks.{b}.{role}": f"{theirs}.{b}.{key}" for role, key in DRN_BLOCK.items()}
+        found |= {f"{ours}.enlarge": f"{theirs}.{blocks}.0", f"{ours}.mix": f"{theirs}.{blocks + 1}"}
+    found |= {f"tails.{k}": f"tail.{k}" for k in range(configuration.steps + 1)}
+    return {f"{ours}.": f"{theirs}." for ours, theirs in found.items()}
+
+
+def drn_of(state: Mapping[str, torch.Tensor]) -> DrnConfig | None:
+    """The DRN whose published names and channels inside a file has, whatever its sizes; None: it is none."""
+    steps = sum(re.fullmatch(r"down\.\d+\.dual_module\.1\.weight", key) is not None for key in state)
+    blocks = sum(re.fullmatch(r"up_blocks\.0\.\d+\.body\.0\.weight", key) is not None for key in state)
+    inputs = [f"down.{p}.dual_module.1" for p in range(steps)]
+    for p in range(steps):
+        inputs += [f"up_blocks.{p}.{b}.body.2" for b in range(blocks)] + [f"up_blocks.{p}.{blocks + 1}"]
+    weights = [state.get(f"{name}.weight") for name in ("head", *inputs)]
+    if not 1 <= steps <= 3 or not blocks or any(weight is None or weight.ndim != 4 for weight in weights):
+        return None
+    (width, *_), *shapes = [tuple(weight.shape) for weight in weights if weight is not None]
+    inner = tuple(shape[1] for shape in shapes)
+    if not all(1 <= size <= MAX_WIDTH for size in (width, *inner)):
+        return None
+    full = DrnConfig(2**steps, width, blocks)
+    return full if inner == full.widths() else DrnConfig(2**steps, width, blocks, inner)
 
 
 def unit_keys(configuration: SrResNetConfig | BinaryDncnnConfig, names: Iterable[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from thinlens.errors import RecipeError
+from thinlens.model.dual import source_of
 from thinlens.model.file import Model, Tensors, read_model
 from thinlens.model.plan import Plan
 from thinlens.models import find_model
@@ -28,7 +29,6 @@ from thinlens.train.losses.dual_regression import (
     lower_maps,
     outputs_of,
     scale_of,
-    source_of,
 )
 from thinlens.train.lower import lower
 from thinlens.train.recipe import Plain

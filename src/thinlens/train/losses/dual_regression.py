@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from thinlens.errors import RecipeError
+from thinlens.model.dual import PREFIX, downward, is_dual, source_of, target_of
 from thinlens.model.file import Tensors
 from thinlens.model.outputs import is_image
 from thinlens.model.plan import Plan
@@ -37,7 +38,6 @@ from thinlens.train.lower import lower
 from thinlens.train.ops import Conv2d, LeakyRelu
 from thinlens.train.thaw import thaw
 
-PREFIX = "dual"
 SLOPE = 0.2
 Maps = Literal["steps", "whole"]
 Images = Mapping[int, torch.Tensor]  # scale over the input -> N C H W
@@ -148,7 +148,7 @@ class DualRegression(nn.Module):
 
     def down(self, image: torch.Tensor) -> torch.Tensor:
         """``N C sH sW`` -> ``N C H W``, through all maps."""
-        for name in reversed(list(self.maps)):
+        for name in downward(self.maps):
             image = self.maps[name](image)
         return image
 
@@ -163,16 +163,6 @@ def images_of(made: Mapping[str, torch.Tensor], scale: int) -> dict[int, torch.T
     return {size: image for name, image in made.items() if (size := scale_of(name, scale)) is not None}
 
 
-def source_of(name: str, scale: int) -> int:
-    """The scale of the image that a map reads."""
-    return scale if name == PREFIX else 2 ** int(name.removeprefix(PREFIX))
-
-
-def target_of(name: str) -> int:
-    """The scale of the image that a map makes."""
-    return 1 if name == PREFIX else 2 ** (int(name.removeprefix(PREFIX)) - 1)
-
-
 def dual_loss(made: Mapping[str, torch.Tensor], images: Images) -> torch.Tensor:
     """Mean absolute error of all maps, and of the loop on the large side where there is one: a sum of means.
 
@@ -184,11 +174,6 @@ def dual_loss(made: Mapping[str, torch.Tensor], images: Images) -> torch.Tensor:
     if "again" in made:
         terms.append(l1(made["again"], images[max(images)]))
     return torch.stack(terms).sum()
-
-
-def is_dual(name: str) -> bool:
-    """Whether a plan of a model file is a dual map."""
-    return name == PREFIX or (name.startswith(PREFIX) and name.removeprefix(PREFIX).isdecimal())
 
 
 def lower_maps(maps: Iterable[tuple[str, nn.Module]], channels: int) -> tuple[dict[str, Plan], Tensors]:
@@ -208,5 +193,4 @@ def lower_maps(maps: Iterable[tuple[str, nn.Module]], channels: int) -> tuple[di
 
 def thaw_maps(plans: Mapping[str, Plan], tensors: Tensors) -> dict[str, nn.Module]:
     """The dual maps that a model file holds, in order; empty if there are none."""
-    names = sorted(name for name in plans if is_dual(name))
-    return {name: thaw(plans[name], tensors) for name in names}
+    return {name: thaw(plans[name], tensors) for name in reversed(downward(plans))}

@@ -59,9 +59,9 @@ COMPRESSED: dict[tuple[int, str], tuple[tuple[int, ...], tuple[Widths, ...]]] = 
 
 
 def compressed_widths(scale: int, size: str) -> tuple[int, ...]:
-    """The list `DrnConfig.inner` of a published compressed DRN-S.
+    """The list `DrnConfig.inner` of a compressed DRN-S of the released sizes.
 
-    Published is how many blocks of a stage have which width. Which block has which is not: here they ascend. Costs do
+    What is known here is how many blocks of a stage have which width, not which block has which: they ascend. Costs do
     not depend on it.
     """
     down, stages = COMPRESSED[scale, size]
@@ -98,13 +98,23 @@ class DrnConfig:
     def name(self) -> str:
         """Such as ``drn_s_x4``, ``drn_s30_x4``; ``drn_w4_b2_x4`` where the size is not the papers'.
 
-        One with other channels inside has no name of its own: ``drn_w4_b2_inner_x4``.
+        One with other channels inside has no name of its own, and is ``drn_w4_b2_inner_x4``.
         """
         size = SIZES.get((self.scale, self.width, self.blocks), f"w{self.width}_b{self.blocks}")
         if self.inner is not None:
-            known = (name for scale, name in COMPRESSED if scale == self.scale and size == "s")
-            size = next((n for n in known if self.inner == compressed_widths(self.scale, n)), f"{size}_inner")
+            known = [name for scale, name in COMPRESSED if scale == self.scale and size == "s"]
+            size = next((name for name in known if self._has_widths_of(name)), f"{size}_inner")
         return f"drn_{size}_x{self.scale}"
+
+    def _has_widths_of(self, name: str) -> bool:
+        """Whether its channels inside are those of a compressed one, whichever block of a stage has which."""
+        ours, theirs, n = self.widths(), compressed_widths(self.scale, name), self.blocks + 1
+
+        def sorted_stages(widths: tuple[int, ...]) -> list[tuple[int, ...]]:
+            starts = range(self.steps, len(widths), n)
+            return [widths[: self.steps], *((*sorted(widths[i : i + n - 1]), widths[i + n - 1]) for i in starts)]
+
+        return sorted_stages(ours) == sorted_stages(theirs)
 
     def stage_width(self, stage: int) -> int:
         """Channels of the blocks of a stage, from 0."""
