@@ -150,9 +150,10 @@ def to_page(entries: list[dict[str, Any]], host: dict[str, Any]) -> str:
     page = (
         "# A chain of compression, end to end\n\n"
         "`python benchmarks/compress_chain.py` imports the official RFDN, cuts its channels, trains what is left,\n"
-        "puts it on bytes, measures and writes this page; the steps of each model are in the record beside it. PSNR of\n"
-        f"Y in dB (border 4). Time: of an image of {width}x{height}, one thread, the models in turn, over that of the\n"
-        f"imported one, median of {ROUNDS}. Each model was streamed row by row and gave the pixels of the whole image.\n\n"
+        "puts it on bytes, measures and writes this page; the steps of each model are in the record beside it. PSNR\n"
+        f"of Y in dB (border 4). Time: of an image of {width}x{height}, one thread, the models in turn, over that of\n"
+        f"the imported one, median of {ROUNDS}. Each model was streamed row by row and gave the pixels of the whole\n"
+        "image.\n\n"
         "![front](compress_chain.svg)\n\n"
         f"| | bytes | parameters | MACs a pixel | ms | time | {' | '.join(SETS)} | stream: rows, bytes |\n"
         f"|---|--:|--:|--:|--:|--:|{'--:|' * len(SETS)}--:|\n"

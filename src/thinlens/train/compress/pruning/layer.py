@@ -4,7 +4,7 @@ Features are compared on pixels of 0..255, as the published methods have it, and
 the one against the absolute error of the other depends on the range.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 
 from thinlens.model import ops
 from thinlens.model.groups import Group, reading_axis
-from thinlens.model.plan import Node
+from thinlens.model.plan import Node, Plan
 from thinlens.train.losses.dual_regression import as_outputs, images_of, source_of
 from thinlens.train.losses.pixel import l1
 from thinlens.train.plain import sum_of
@@ -109,9 +109,18 @@ class Layer:
         nodes = {node.name: node for node in module.plan.nodes}
         self.readers = [_reader(module, nodes[name], units) for name, units in group.readers.items()]
         self.targets = [_features(whole, batch, self.readers, origin) for batch in objective.batches]
+        self._behind = _behind(module.plan, group.readers)
+        self._before = [self._values_before(batch) for batch in objective.batches]
 
     def __len__(self) -> int:
         return len(self.group)
+
+    @torch.no_grad()
+    def _values_before(self, batch: Batch) -> Features:
+        """What does not change with the readers' weights, of what is needed behind them."""
+        needed = {name for node in self._behind for name in node.inputs} | {*self.module.plan.outputs.values()}
+        own = {node.name for node in self._behind}
+        return {name: value for name, value in values_of(self.module, batch.lq).items() if name in needed - own}
 
     @torch.no_grad()
     def silence(self, kept: Sequence[int]) -> None:
@@ -132,8 +141,9 @@ class Layer:
 
     def loss(self, index: int, *, features: bool = True) -> torch.Tensor:
         """The objective on one batch; without the features, the measure alone."""
-        batch = self.objective.batches[index]
-        values = values_of(self.module, batch.lq)
+        batch, values = self.objective.batches[index], dict(self._before[index])
+        for node in self._behind:
+            values[node.name] = body_of(self.module, node.name)(*(values[name] for name in node.inputs))
         made = self.objective.measure(as_outputs(outputs_of(self.module, values)), batch)
         if not features:
             return LEVELS * made
@@ -184,6 +194,15 @@ class Layer:
                 if weight.grad is not None:
                     for unit in gone:
                         weight.grad.movedim(reader.axis, 0)[reader.channels[unit]] = 0
+
+
+def _behind(plan: Plan, readers: Collection[str]) -> list[Node]:
+    """The readers and all nodes that what they make goes through, in order."""
+    found: dict[str, Node] = {}
+    for node in plan.nodes:
+        if node.name in readers or any(name in found for name in node.inputs):
+            found[node.name] = node
+    return list(found.values())
 
 
 def _reader(module: PlanModule, node: Node, units: Sequence[tuple[int, ...]]) -> Reader:
