@@ -524,3 +524,14 @@ def test_certify_pictures_are_not_written_over_results(restore):
     for name in ("in2/a.png", "in2/a.jpg"):
         picture(name)
     assert "`out/a_certify.png` would be written twice" in restore("in2", "-o", "out", "--certify", "report").line
+
+
+def test_certify_counts_in_the_memory_that_is_accepted(restore):
+    picture("a.png", 400, 400)
+    plain = restore("a.png", "-o", "b.png", "--max-memory", "1MB").line
+    certified = restore("a.png", "-o", "b.png", "--max-memory", "1MB", "--certify", "repair").line
+
+    def needed(line):
+        return float(line.split("takes about ")[1].split(" MB")[0])
+
+    assert needed(certified) > needed(plain) + 5

@@ -49,7 +49,7 @@ def picture(height, width, dtype):
     return image if dtype == "float32" else (255 * image).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", [*STREAMING, "imdn_w16_x2"])
+@pytest.mark.parametrize("name", [*STREAMING, "imdn_w16_x2", "drn_w4_b2_x4", "drn_w2_b1_x8"])
 def test_the_engine_agrees_with_the_reference(name, monkeypatch):
     for size in [(1, 1), (15, 16), (37, 29)]:
         image = picture(*size, "float32")

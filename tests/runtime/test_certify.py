@@ -1,6 +1,7 @@
 """Consistency of a result with its image: what is measured, drawn and repaired."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from tests import plans
 from tests.conftest import template_matching_model
+from thinlens.cli.checks import CERTIFY_BYTES
 from thinlens.errors import ModelError
 from thinlens.image.resample import resize, resize_uint8
 from thinlens.metrics.psnr import psnr_db
@@ -16,6 +18,7 @@ from thinlens.model.ops import Conv2d
 from thinlens.runtime import certify as module
 from thinlens.runtime.certify import DualDown, certify, heat_of
 from thinlens.runtime.reference.rows import run_rows
+from thinlens.runtime.restore import band_bytes
 
 MODEL = template_matching_model(4)
 
@@ -160,3 +163,16 @@ def test_the_picture_runs_from_black_over_red_and_yellow_to_white():
     colours = [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255), (255, 255, 255)]
     np.testing.assert_array_equal(heat_of(departure)[0], colours)
     assert module.FULL_LEVELS == 16
+
+
+def test_memory_beside_the_result_is_that_of_the_input():
+    """A copy of the result, four floats a colour of the input, and bands."""
+    lq = picture(300, 400, 3)
+    restored = np.repeat(np.repeat(lq, 4, 0), 4, 1)
+    tracemalloc.start()
+    try:
+        certify(lq, restored, MODEL, "repair")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < restored.nbytes + CERTIFY_BYTES * 300 * 400 + band_bytes((300, 400), (1200, 1600), 3)

@@ -118,6 +118,11 @@ PLAIN = ['loop.kind="plain"']
         ('loop.branches=["3x3", "5x5"]', r"`loop\.branches\[1\]`: got '5x5'; accepted: '3x3', '3x1', '1x3', '1x1', "),
         ("loop.branches=[]", r"`loop\.branches`: got \[\]; accepted: a list"),
         ('loop.space="both"', r"`loop\.space`: got 'both'; accepted: 'image', 'weight'"),
+        ("loop.dual=-1", r"`loop\.dual`: got -1; accepted: `float` >= 0"),
+        ('loop.dual_maps="all"', r"`loop\.dual_maps`: got 'all'; accepted: 'steps', 'whole'"),
+        ('loop.dual_loops="hq"', r"`loop\.dual_loops`: got 'hq'; accepted: 'lq', 'both'"),
+        ('loop.dual_loops="both"', r"`loop\.dual_loops` has no effect without `loop\.dual`; add that, or leave it out"),
+        ("loop.distil=2.0", r"`loop\.distil` has no effect without `loop\.teacher`"),
     ],
 )
 def test_errors_of_the_plain_trainer(path: Path, override: str, message: str) -> None:
@@ -127,12 +132,14 @@ def test_errors_of_the_plain_trainer(path: Path, override: str, message: str) ->
 
 def test_options_that_came_later_are_in_the_hash_only_where_they_say_something(path: Path) -> None:
     first = read_recipe(path, PLAIN)
-    assert not any(word in first.canonical() for word in (b"loss", b"fourier", b"branches", b"space"))
+    assert not any(word in first.canonical() for word in (b"loss", b"fourier", b"branches", b"space", b"dual", b"init"))
+    assert not any(word in first.canonical() for word in (b"teacher", b"distil"))
     spelled = ['loop.loss="l2"', "loop.fourier=0.0", 'loop.space="weight"']
     assert read_recipe(path, [*PLAIN, *spelled]).sha256() == first.sha256()
     narrowed = read_recipe(path, ['loop.kind="narrowed"', 'loop.source="a"', 'loop.loss="l2"'])
     assert b'"loss":"l2"' in narrowed.canonical()  # its default is another
-    for change in ('loop.loss="l1"', "loop.fourier=0.1", 'loop.space="image"', 'loop.branches=["3x3"]'):
+    changes = ('loop.loss="l1"', "loop.fourier=0.1", 'loop.space="image"', 'loop.branches=["3x3"]')
+    for change in (*changes, "loop.dual=0.1", "loop.dual_width=8", 'loop.init="a"', 'loop.teacher="a"'):
         assert read_recipe(path, [*PLAIN, change]).sha256() != first.sha256(), change
 
 

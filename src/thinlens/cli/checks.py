@@ -88,7 +88,7 @@ def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
     if settings.max_memory is not None:
         needed = _count_bytes(header, route, format_name)
         if settings.certify is not None:
-            needed += CERTIFY_BYTES * math.prod(route.source) + math.prod(route.target) * header.channels
+            needed += _certify_bytes(header, route)
         _check_memory(job, route, needed, settings.max_memory)
     return Step(job, "planned", route, format_name)
 
@@ -142,6 +142,15 @@ def _count_bytes(header: ImageHeader, route: "Route", format_name: str) -> int:
     writing = math.prod(route.target) * (pixel + CODEC_BYTES.get(format_name, OTHER_CODEC_BYTES))
     working = route.working_bytes(channels=header.channels, itemsize=header.dtype.itemsize)
     return max(reading, working, writing) + PROGRAM_BYTES
+
+
+def _certify_bytes(header: ImageHeader, route: "Route") -> int:
+    """What certifying takes beside: a copy of the result, what lies at the input's size, and a band a thread."""
+    from thinlens.runtime.restore import band_bytes
+
+    copy = math.prod(route.target) * header.channels * header.dtype.itemsize
+    bands = route.threads * band_bytes(route.source, route.target, header.channels)
+    return copy + CERTIFY_BYTES * math.prod(route.source) + bands
 
 
 def _way(route: "Route") -> str:

@@ -170,14 +170,14 @@ def certify(
     """
     work = _Work(lq, restored, model, threads)
     found = work.departure(restored)
+    before = work.consistency(found)
     if how == "report":
-        return Certified(restored, work.consistency(found), None, heat_of(found))
-    correction = found
+        return Certified(restored, before, None, heat_of(found))
     for _ in range(steps - 1):
-        correction = correction + work.departure(restored, correction)
-    repaired = work.corrected(restored, correction)
+        found += work.departure(restored, found)
+    repaired = work.corrected(restored, found)
     left = work.departure(repaired)
-    return Certified(repaired, work.consistency(left), work.consistency(found), heat_of(left))
+    return Certified(repaired, work.consistency(left), before, heat_of(left))
 
 
 class _Work:
@@ -226,9 +226,9 @@ class _Work:
 
     def consistency(self, found: Float) -> Consistency:
         """Figures of a departure."""
-        mse = float(np.mean(np.square(found, dtype=np.float64)))
+        mse = sum(float(np.square(row, dtype=np.float64).sum()) for row in found) / found.size
         psnr = math.inf if mse == 0 else -10 * math.log10(mse)
-        return Consistency(self._by, psnr, 255 * float(np.abs(found).max()))
+        return Consistency(self._by, psnr, 255 * max(float(found.max()), -float(found.min())))
 
     def _enlarged(self, correction: Float, start: int, stop: int) -> Float:
         first, last = self._up.input_rows(start, stop)
@@ -265,5 +265,8 @@ def heat_of(departure: Float) -> npt.NDArray[np.uint8]:
     Returns:
         ``H W 3`` uint8.
     """
-    heat = np.abs(departure).max(axis=2, keepdims=True) * np.float32(255 / FULL_LEVELS)
-    return from_float32(3 * np.minimum(heat, 1) - np.arange(3, dtype=np.float32), np.uint8)
+    picture = np.empty((*departure.shape[:2], 3), np.uint8)
+    for row, drawn in zip(departure, picture, strict=True):
+        heat = np.abs(row).max(axis=1, keepdims=True) * np.float32(255 / FULL_LEVELS)
+        drawn[:] = from_float32(3 * np.minimum(heat, 1) - np.arange(3, dtype=np.float32), np.uint8)
+    return picture

@@ -253,6 +253,14 @@ def _check_loop(loop: SharedPhase | Plain, where: str) -> None:
         raise RecipeError(
             f"{where}: `loop.patches`, `loop.val_patches`: got {least}; accepted: >= batch ({loop.batch})"
         )
+    if isinstance(loop, Plain):
+        idle = {"dual": ("dual_maps", "dual_loops"), "teacher": ("distil",)}
+        for switch, names in idle.items():
+            name = next((name for name in names if getattr(loop, name) != LATER[name]), None)
+            if name is not None and not getattr(loop, switch):
+                raise RecipeError(
+                    f"{where}: `loop.{name}` has no effect without `loop.{switch}`; add that, or leave it out"
+                )
 
 
 def _override(table: dict[str, Any], override: str) -> None:
