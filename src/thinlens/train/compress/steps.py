@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from thinlens.errors import CompressionError, RecipeError
+from thinlens.model.dual import is_dual
 from thinlens.model.file import Model, Tensors
 from thinlens.model.graph import fitting_size
 from thinlens.model.plan import Plan
@@ -52,7 +53,6 @@ from thinlens.train.losses.dual_regression import (
     DualRegression,
     create_maps,
     dual_loss,
-    is_dual,
     lower_maps,
     scale_of,
     thaw_maps,

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from thinlens.model import ops
+from thinlens.model.dual import source_of
 from thinlens.model.groups import Group, reading_axis
 from thinlens.model.plan import Node, Plan
-from thinlens.train.losses.dual_regression import as_outputs, images_of, source_of
+from thinlens.train.losses.dual_regression import as_outputs, images_of
 from thinlens.train.losses.pixel import l1
 from thinlens.train.plain import sum_of
 from thinlens.train.thaw import PlanModule, body_of, outputs_of, values_of
