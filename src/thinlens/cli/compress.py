@@ -13,7 +13,6 @@ from thinlens.cli.options import (
     Overwrite,
     Quality,
     Scale,
-    Seed,
     Sigma,
     Threads,
     check_model_output,
@@ -64,7 +63,7 @@ def compress(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the work of a killed call.")] = False,
     scale: Scale = None,
     sigma: Sigma = None,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the noise, and of all that training draws.")] = 0,
     quality: Quality = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -72,8 +71,8 @@ def compress(
 ) -> None:
     """Make a model smaller: fewer channels or layers, a bit a weight, or convolutions in int8 or bf16.
 
-    Methods are chained in the order given. Every other image of the folder serves to train and calibrate on, the rest
-    to measure on. All but int8 and bf16 need the extra `train`. A killed call leaves OUT.work: `--resume` goes on.
+    Methods are chained in the order given. Every other image serves to train and calibrate on, the rest to measure on.
+    All but int8 and bf16 need the extra `train`. A killed call leaves OUT.safetensors.work: `--resume` goes on there.
     """
     from thinlens.bench.quality import list_images, usable_images
     from thinlens.compress.chain import TRAINED, WITH_RATIO, Chain, check_methods, run_chain
