@@ -6,6 +6,7 @@ from PIL import Image
 
 from tests.compress.models import small_model, write_pictures
 from tests.conftest import template_matching_model
+from thinlens.atomic import write_bytes
 from thinlens.bench.quality import usable_images
 from thinlens.compress.chain import Chain, changed_convolutions, check_methods, run_chain
 from thinlens.compress.compress import Settings, spare
@@ -101,6 +102,23 @@ def test_a_chain_killed_behind_its_output_only_tidies_up(paths, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.safetensors", "pictures", "whole.safetensors"]
     with pytest.raises(OutputError, match="exists; nothing is overwritten"):
         run_chain(small_model(), chain_of(paths, "dcp"), output, report=ignore)
+
+
+def test_only_what_takes_long_is_kept(paths, tmp_path, monkeypatch):
+    output = tmp_path / "out.safetensors"
+
+    def full(path, data, *, overwrite=False):
+        if path == output:
+            raise OutputError("the disk is full")
+        write_bytes(path, data, overwrite=overwrite)
+
+    monkeypatch.setattr("thinlens.compress.chain.write_bytes", full)
+    for methods, left in (("bf16",), []), (("dcp",), ["out.safetensors.work"]):
+        with pytest.raises(OutputError, match="the disk is full"):
+            run_chain(small_model(), chain_of(paths, *methods), output, report=ignore)
+        assert [path.name for path in tmp_path.glob("*.work")] == left
+    monkeypatch.undo()
+    assert run_chain(small_model(), chain_of(paths, "dcp"), output, resume=True, report=ignore) == output.read_bytes()
 
 
 def test_methods_in_an_order_that_cannot_work_are_refused(paths, tmp_path):

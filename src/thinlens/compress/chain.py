@@ -2,7 +2,7 @@
 
 Beside the output lies a folder while the chain is at work, ``OUT.work``: what was asked for (``job.json``), the model
 behind each finished step, and a folder of each step's own. With ``resume`` a chain goes on there and gives the same
-bytes. The folder goes when the chain ends, well or not; only a kill leaves it.
+bytes. The folder goes when the chain ends or a step is refused; behind a kill, or a full disk, it stays.
 
     model -> step 1 -> measure -> 1.safetensors -> step 2 -> measure -> ... -> OUT
 """
@@ -109,16 +109,21 @@ def run_chain(
     """
     check_methods(chain.methods)
     work = _Work(output.with_name(f"{output.name}.work"))
-    resumed = work.begin(chain.job(model), overwrite=overwrite, resume=resume)
+    worth = any(method in TRAINED for method in chain.methods)  # keeping: the others take seconds
+    resumed = worth and work.begin(chain.job(model), overwrite=overwrite, resume=resume)
     try:
         check_target(output, overwrite=overwrite or resumed)
         for index, method in enumerate(chain.methods, 1):
-            model = work.finished(index) or work.finish(index, _take(model, method, chain, work.folder(index), report))
+            found = work.finished(index) if worth else None
+            model = found or _take(model, method, chain, work.folder(index), report)
+            if worth and not found:
+                model = work.finish(index, model)
         written = to_bytes(model)
         if not (resumed and output.is_file() and output.read_bytes() == written):
             write_bytes(output, written, overwrite=overwrite)
-    except ThinlensError:
-        work.remove()
+    except ThinlensError as error:
+        if isinstance(error, CompressionError) or not work.finished(1):
+            work.remove()
         raise
     work.remove()
     return written
@@ -133,6 +138,7 @@ def _take(model: Model, method: str, chain: Chain, folder: Path, report: Progres
     options = chain.options or {}
     way = create_pairs(colour=model.card.colour == "rgb", **chain.settings.degradation)
     images = [way.make(read_hq(path))[::-1] for path in chain.paths[::2]]
+    folder.mkdir(exist_ok=True)
     result = chain.step(model, method, images, folder, report)
     steps, ratio = options.get("finetune_steps", 0), options.get("ratio")
     change = Change(
@@ -181,9 +187,7 @@ class _Work:
 
     def folder(self, index: int) -> Path:
         """The folder of a step, counted from 1."""
-        path = self.path / f"step_{index}"
-        path.mkdir(exist_ok=True)
-        return path
+        return self.path / f"step_{index}"
 
     def finished(self, index: int) -> Model | None:
         """The model behind a step; None: it is not finished."""
