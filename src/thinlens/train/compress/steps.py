@@ -66,7 +66,7 @@ Pixels = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 DUAL = 0.1  # weight of the dual term, the papers'
 MAP_STEPS, MAP_WIDTH = 300, 16  # to train dual maps for a network that has none, and their channels
 CROP = 32  # pixels a side of the lq crops
-SMALL = (6, 8)  # batches of the small set that channels are chosen on, and crops in each
+SMALL = (4, 8)  # batches of the small set that channels are chosen on, and crops in each
 EPOCHS = 20  # in a search, after each of which widths are noted and saved
 SAVES = 10  # checkpoints in a training
 
