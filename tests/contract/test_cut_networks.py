@@ -83,11 +83,15 @@ def test_masked_and_cut_networks_agree(name):
         assert max(float((a - b).abs().max()) for a, b in zip(whole, computed(*cut, lq), strict=True)) > 1e-4
 
 
+@pytest.fixture(scope="module")
+def drn_s():
+    return lower(find_configuration("drn_s_x4").create(), 3)
+
+
 @pytest.mark.parametrize(("ratio", "params"), [(0.3, 3_391_525), (0.5, 2_423_777), (0.7, 1_531_169)])
-def test_uniform_widths_of_drn_s_are_the_published_ones(ratio, params):
+def test_uniform_widths_of_drn_s_are_the_published_ones(drn_s, ratio, params):
     """The pairs of the paper: 2 steps down, 60 blocks, 2 enlargements; channel attention keeps its size."""
-    configuration = find_configuration("drn_s_x4")
-    plan, tensors = lower(configuration.create(), 3)
+    plan, tensors = drn_s
     pairs = prunable_pairs(plan)
     assert [len(pair) for pair in pairs] == [16, 32, *[64] * 62]
     keep = {}
