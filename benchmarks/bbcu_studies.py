@@ -25,7 +25,7 @@ LOOP = {
     "kind": "plain",
     "batch": 8,
     "crop": 24,
-    "lr": 1e-2,
+    "lr": 5e-3,
     "warmup": 100,
     "ema": 0.0,
     "optimiser": "soap",

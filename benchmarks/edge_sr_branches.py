@@ -1,6 +1,6 @@
 """One-layer upscalers: trained through branches, plainly, and by the whitened trainer, for the same time.
 
-    python benchmarks/edge_sr_branches.py --data DIR [--seconds 30] [--seeds 0 1 2]
+    python benchmarks/edge_sr_branches.py --data DIR [--seconds 10] [--seeds 0 1 2]
 
 Each way gets so many steps that it takes ``--seconds`` of one processor, drawing its patches included, by what its
 first steps take. Whitened: the shared-phase trainer, two starts. The others train the network end to end on crops, at
@@ -28,7 +28,7 @@ from thinlens.train.networks import find_configuration
 from thinlens.train.pipeline import to_model, train_network
 from thinlens.train.recipe import Recipe, to_recipe
 
-NETWORKS = ("edge_sr_max_k3_c1_x2", "edge_sr_max_k3_c4_x2", "edge_sr_tm_k3_c4_x2")
+NETWORKS = ("edge_sr_max_k3_c1_x2", "edge_sr_max_k3_c4_x2")
 SETS = ("val", "Set5", "Set14")
 WHITENED: dict[str, Any] = {"kind": "shared_phase", "patches": 1_000_000, "val_patches": 100_000}
 CROPS: dict[str, Any] = {"kind": "plain", "batch": 16, "crop": 32, "warmup": 20}
@@ -41,7 +41,7 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "Adam, plain": [CROPS | {"optimiser": "adam", "lr": lr} for lr in RATES],
     "Adam, nine branches": [CROPS | BRANCHED | {"optimiser": "adam", "lr": lr} for lr in RATES],
 }
-TRIAL = (20, 120)  # steps by which the time of a step, and of what comes before, are told
+TRIAL = (20, 420)  # steps by which the time of a step, and of what comes before, are told
 Row = dict[str, Any]
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--output", type=Path, default=RESULTS)

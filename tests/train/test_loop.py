@@ -8,14 +8,16 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from pytorch_optimizer import SOAP
 from torch import nn
 
 from thinlens.errors import RecipeError
 from thinlens.train.checkpoint import KEPT, checkpoints, read_checkpoint, write_checkpoint
-from thinlens.train.loop import Watch, fit, rate
+from thinlens.train.loop import Watch, create_optimiser, fit, rate
 from thinlens.train.recipe import Loop, Plain
 
 TARGET = torch.tensor([3.0, -2.0])
@@ -161,3 +163,22 @@ def test_a_checkpoint_that_would_execute_something_is_passed_over(tmp_path: Path
     write_checkpoint(tmp_path, 1, {"step": 1})
     torch.save({"step": 2, "evil": Point()}, tmp_path / "step_00000002.pt")
     assert read_checkpoint(tmp_path) == {"step": 1}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("size", [0.0, 1e-44, 1e-30, 1e-15, 1e-8, 1.0])
+def test_soap_begins_with_a_basis_however_small_the_gradients_are(
+    monkeypatch: pytest.MonkeyPatch, size: float, *, fails: bool
+) -> None:
+    """Found in training: eigenvectors that are not numbers, of a matrix of 1e-15, by LAPACK."""
+    gradient = torch.randn(16, 40, generator=torch.Generator().manual_seed(0))
+    matrix = (size * (gradient @ gradient.T).double()).float()
+    if fails:
+        nothing = staticmethod(lambda matrices: [torch.full_like(m, torch.nan) for m in matrices])
+        monkeypatch.setattr(SOAP, "get_orthogonal_matrix", nothing)
+    optimiser: Any = create_optimiser(Point(), settings())
+    (basis,) = optimiser.get_orthogonal_matrix([matrix])
+    torch.testing.assert_close(basis.T @ basis, torch.eye(16), atol=1e-5, rtol=0)
+    if size > 1e-40:
+        turned = basis.double().T @ matrix.double() @ basis.double()
+        assert bool((turned.diagonal().diff() <= 1e-5 * size).all())  # the largest first

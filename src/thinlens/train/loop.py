@@ -98,13 +98,30 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
     run.finish()
 
 
+class _Soap(SOAP):
+    """SOAP that also begins well where gradients are so small that LAPACK's eigenvectors are not numbers."""
+
+    @staticmethod
+    def get_orthogonal_matrix(mat: Any) -> list[torch.Tensor]:
+        """Eigenvectors of each matrix of a list, those of the largest eigenvalues first; an empty one stays empty."""
+        found: list[torch.Tensor] = SOAP.get_orthogonal_matrix(mat)
+        return [q if len(q) == 0 or q.isfinite().all() else _eigenvectors(m) for m, q in zip(mat, found, strict=True)]
+
+
+def _eigenvectors(matrix: torch.Tensor) -> torch.Tensor:
+    """Those of a symmetric matrix however small its numbers are, largest eigenvalue first."""
+    scaled = matrix.double() / matrix.abs().max().double().clamp_min(torch.finfo(torch.float64).tiny)
+    vectors: torch.Tensor = torch.linalg.eigh(scaled)[1]
+    return vectors.flip(1).to(matrix.dtype)
+
+
 def create_optimiser(module: nn.Module, settings: Loop) -> torch.optim.Optimizer:
     """Adam, or SOAP (Adam in the eigenbasis of Shampoo's preconditioner) where the settings ask for it.
 
     Source of SOAP: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, 2024, algorithm 3.
     """
     if isinstance(settings, Plain) and settings.optimiser == "soap":
-        return SOAP(module.parameters(), lr=settings.lr, betas=SOAP_BETAS, weight_decay=0.0, precondition_frequency=10)
+        return _Soap(module.parameters(), lr=settings.lr, betas=SOAP_BETAS, weight_decay=0.0, precondition_frequency=10)
     return torch.optim.Adam(module.parameters(), settings.lr, BETAS, fused=True)
 
 
