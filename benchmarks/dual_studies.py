@@ -2,8 +2,8 @@
 
     python benchmarks/dual_studies.py STUDY ... --data DIR --runs DIR [--steps 3000] [--seeds 0 1 2]
 
-STUDY is one of dual, whole, lambda, x8, or ``all``. ``--data`` holds train, train_extra, val, Set5 and Set14; ``--runs`` keeps
-what was trained: a second call goes on where the first was stopped, whatever the moment. Writes
+STUDY is one of dual, whole, lambda, x8, or ``all``. ``--data`` holds train, train_extra, val, Set5 and Set14;
+``--runs`` keeps what was trained: a second call goes on where the first was stopped, whatever the moment. Writes
 ``docs/results/dual_studies.json`` and ``.md`` after each network; what they hold of other networks stays.
 
 DRN is that of four channels at the large size and two blocks a stage, 41 K parameters, with its maps by steps of two;
