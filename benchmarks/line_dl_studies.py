@@ -34,7 +34,6 @@ from thinlens.train.compress.bidirectional import (
     Knowledge,
     compress_channels,
     compress_layers,
-    finetune,
     middle,
     module_values,
     transmission_modules,
@@ -48,6 +47,7 @@ from thinlens.train.losses import create_loss
 from thinlens.train.lower import lower
 from thinlens.train.networks.line_dl import LineConfig
 from thinlens.train.recipe import Plain
+from thinlens.train.thaw import thaw
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 FOLDERS = ("train/cid22", "train/clic2025_half", "train_extra")
@@ -182,7 +182,10 @@ def compressed(variant: Variant, arguments: argparse.Namespace, seed: int) -> tu
             smaller = compress_layers(plan, tensors, middle(transmission_modules(plan)), knowledge, seed)
         begun, loss = time.monotonic(), loss_of(arguments.data, seed + 1000)
         settings, watch = loop_of(arguments.steps // 2), Watch(folder=folder)
-        left = finetune(*smaller, loss, settings, watch, TRUNCATE)
+        network = thaw(*smaller)
+        truncate(network, TRUNCATE)
+        fit(network, loss, settings, watch)
+        left = lower(network, plan.input_channels)[1]
         minutes = (before.card.training.minutes or 0) + (time.monotonic() - begun) / 60
         write_model(path, to_model(smaller[0], left, folder.name, arguments, seed, minutes))
     return read_model(path), folder

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from thinlens.bench.pairs import Pairs, as_gray, create_pairs
 from thinlens.errors import ImageError, ShapeError
 from thinlens.image.colour import from_float32, to_float32
-from thinlens.image.files import read_image
+from thinlens.image.files import read_header, read_image
 from thinlens.image.formats import format_of_suffix
 from thinlens.image.resample import resize
 from thinlens.metrics.protocol import Protocol
@@ -28,6 +28,10 @@ Run = Callable[[Float32Image], Float32Image]
 Progress = Callable[[int, int], None]
 
 MAX_PIXELS = 500_000_000
+
+
+class UnfitImageError(ImageError):
+    """An image that is sound, but that no published protocol measures on."""
 
 
 class ImageQuality(msgspec.Struct, frozen=True):
@@ -79,6 +83,35 @@ def list_images(folder: Path) -> list[Path]:
     if not paths:
         raise ImageError(f"`{folder}`: holds no images; accepted PNG, JPEG, TIFF, WebP, BMP and PPM")
     return paths
+
+
+def usable_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Sort out the images that nothing can be measured on: those of 16 bits, and those with transparent pixels.
+
+    Args:
+        paths: clean images. Only those with an alpha channel are decoded.
+
+    Returns:
+        The others, and for each one that is left out why.
+
+    Raises:
+        ImageError: if an image cannot be read, or none is left.
+    """
+    usable, notes = [], []
+    for path in paths:
+        header = read_header(path)
+        if header.dtype == np.uint8 and header.channels in (1, 3):
+            usable.append(path)
+            continue
+        try:
+            read_hq(path)
+        except UnfitImageError as error:
+            notes.append(str(error))
+        else:
+            usable.append(path)
+    if not usable:
+        raise ImageError(f"no image of {len(paths)} can be measured on: {notes[0] if notes else 'there is none'}")
+    return usable, notes
 
 
 def protocol_of(scale: int, *, colour: bool) -> Protocol:
@@ -183,14 +216,19 @@ def _check_size(path: Path, clean: ByteImage, pairs: Pairs) -> None:
 
 
 def read_hq(path: Path) -> ByteImage:
-    """Read a clean image; alpha is dropped where it hides nothing."""
+    """Read a clean image; alpha is dropped where it hides nothing.
+
+    Raises:
+        UnfitImageError: if it has 16 bits or transparent pixels.
+        ImageError: if it cannot be read.
+    """
     pixels = read_image(path, max_pixels=MAX_PIXELS).pixels
     if pixels.dtype != np.uint8:
-        raise ImageError(
+        raise UnfitImageError(
             f"`{path}`: 16 bits a sample; accepted 8, which all published figures are for; convert it first"
         )
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         if (pixels[..., -1] != 255).any():
-            raise ImageError(f"`{path}`: has transparent pixels; accepted opaque gray and RGB; leave it out")
+            raise UnfitImageError(f"`{path}`: has transparent pixels; accepted opaque gray and RGB; leave it out")
         return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
     return pixels

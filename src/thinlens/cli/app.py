@@ -33,7 +33,10 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (networks, "thinlens networks"),
     (train, "thinlens train recipes/edge_sr_tm_k7_c4_x2.toml -o runs/tm --set loop.steps=200"),
     (import_, "thinlens import eSR-TM_s2_K7_C4.model -o official_tm.safetensors"),
-    (compress, "thinlens compress espcn_d16_s32_x2 --method int8 --data images/ -o espcn_int8.safetensors"),
+    (
+        compress,
+        "thinlens compress espcn_d16_s32_x2 --method dcp --ratio 0.3 --method int8 --data images/ -o small.safetensors",
+    ),
     (export, "thinlens export edge_sr_tm_k7_c4_x2 --to onnx -o edge_sr_tm_x2.onnx"),
     (doctor, "thinlens doctor"),
 )

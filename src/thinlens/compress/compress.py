@@ -102,11 +102,58 @@ def compress(
             f"`{model.card.name}`: `{method}` of its first or its last convolution loses {END_LOSS_DB[method]:g} dB or "
             "more, and there are no others; give a deeper network, or another method"
         )
-    result = with_low(chosen)
+    before = measure(model, held_out, "measuring").psnr_y_db
+
+    def is_enough(tried: Sequence[str]) -> bool:
+        return before - measure(with_low(tried), held_out, "measuring").psnr_y_db <= (settings.max_loss_db or 0.0)
+
+    if settings.max_loss_db is not None and not is_enough(chosen):
+        chosen = spare(chosen, psnr_of, is_enough)
+    return finish_step(model, with_low(chosen), Change(method, len(chosen)), held_out, settings, report)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a step did to a model, for its card.
+
+    Args:
+        method: its name.
+        convolutions: how many of the main plan it changed.
+        ratio: the share of channels that was to go, where it is asked for one.
+        steps: of the training that followed.
+    """
+
+    method: str
+    convolutions: int
+    ratio: float | None = None
+    steps: int = 0
+
+
+def finish_step(
+    model: Model, result: Model, change: Change, held_out: Sequence[Path], settings: Settings, report: Progress
+) -> Model:
+    """Measure what a step costs, and write it into the card of what it made.
+
+    Args:
+        model: before the step, on pixels in 0..1.
+        result: behind it.
+        change: what was done.
+        held_out: images that it did not see.
+        settings: how to measure, and what may be lost.
+        report: as of `compress`.
+
+    Returns:
+        The result, its name extended by the method, its figures at the end of the card's history.
+
+    Raises:
+        CompressionError: if it lost more than is accepted.
+        ImageError, ShapeError: if an image cannot be measured on.
+    """
+    measure = partial(_measure, model.card.colour == "rgb", settings, report)
     before, after = (measure(m, held_out, "measuring") for m in (model, result))
     step = Compression(
-        method=method,
-        convolutions=len(chosen),
+        method=change.method,
+        convolutions=change.convolutions,
         bytes_before=_bytes(model),
         bytes_after=_bytes(result),
         data=held_out[0].resolve().parent.name,
@@ -114,9 +161,15 @@ def compress(
         psnr_y_db_before=round(before.psnr_y_db, 4),
         psnr_y_db_after=round(after.psnr_y_db, 4),
         protocol=f"{after.protocol['lq']}; {after.protocol['text']}",
+        params_before=_params(model),
+        params_after=_params(result),
+        macs_before=_macs(model),
+        macs_after=_macs(result),
+        ratio=change.ratio,
+        steps=change.steps,
     )
     _check_loss(model.card.name, step, settings.max_loss_db)
-    return replace(result, card=_card(result, step))
+    return replace(result, card=_card(model, result, step))
 
 
 def deal(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -190,6 +243,28 @@ def choose(
     return chosen
 
 
+def spare(
+    chosen: list[str], psnr_of: Callable[[Sequence[str]], float], is_enough: Callable[[Sequence[str]], bool]
+) -> list[str]:
+    """Leave convolutions on floats, those first that gain most by it, until little enough is lost.
+
+    Args:
+        chosen: names of those that would be rewritten.
+        psnr_of: measures the model with some of them rewritten, dB, on the images that choices are made by.
+        is_enough: whether what is lost with some of them rewritten is accepted.
+
+    Returns:
+        What is left of them. All, if not even one alone would be accepted.
+    """
+    gain = {name: psnr_of([other for other in chosen if other != name]) for name in chosen}
+    left = sorted(chosen, key=lambda name: -gain[name])
+    while len(left) > 1:
+        left = left[1:]
+        if is_enough(left):
+            return [name for name in chosen if name in left]
+    return chosen
+
+
 def _measure(
     colour: bool, settings: Settings, report: Progress, model: Model, paths: Sequence[Path], what: str
 ) -> Quality:
@@ -215,15 +290,23 @@ def _bytes(model: Model) -> int:
     return sum(array.nbytes for array in stored_tensors(model).values())
 
 
-def _card(model: Model, step: Compression) -> Any:
+def _params(model: Model) -> int:
+    return sum(model.tensors[name].size for name in model.plan.tensor_names())
+
+
+def _macs(model: Model) -> float:
+    """Multiply-accumulates of the main plan for a pixel of its output."""
+    height, width = model.plan.sizes(SIZE)[model.plan.outputs["image"]]
+    return model.plan.macs(SIZE) / (height * width)
+
+
+def _card(model: Model, result: Model, step: Compression) -> Any:
     """The card of a rewritten model: another name, other costs, and one more step."""
-    plan, card = model.plan, model.card
-    height, width = plan.sizes(SIZE)[plan.outputs["image"]]
     return with_fields(
-        card,
-        name=f"{card.name}_{step.method}",
-        params=sum(array.size for array in model.tensors.values()),
-        macs_per_pixel=plan.macs(SIZE) / (height * width),
+        result.card,
+        name=f"{model.card.name}_{step.method.replace('-', '_')}",
+        params=_params(result),
+        macs_per_pixel=_macs(result),
         quality=(),
-        history=(*card.history, step),
+        history=(*model.card.history, step),
     )

@@ -48,7 +48,9 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One step of compression: what it did, what it saved, and what it cost in quality.
 
     ``convolutions`` of the main plan were changed; bytes are those of all tensors as stored; PSNR is the mean on Y of
-    ``count`` images that the step did not calibrate on, unless there was but one image.
+    ``count`` images that the step did not calibrate on, unless there was but one image. Parameters and
+    multiply-accumulates (per output pixel) are those of the main plan; ``ratio`` is the share of channels that was to
+    go, ``steps`` those of the training that followed. Files from before these were kept lack them.
     """
 
     method: str
@@ -60,6 +62,12 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     psnr_y_db_before: float
     psnr_y_db_after: float
     protocol: str
+    params_before: int | None = None
+    params_after: int | None = None
+    macs_before: float | None = None
+    macs_after: float | None = None
+    ratio: float | None = None
+    steps: int = 0
 
     @property
     def loss_db(self) -> float:

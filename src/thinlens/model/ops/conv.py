@@ -149,6 +149,11 @@ class BinaryConv2d(Op, frozen=True, kw_only=True, tag="binary_conv2d"):
         """Output channels are free."""
         return [fresh() for _ in range(self.out_channels)]
 
+    def cut(self, kept: tuple[Kept, ...], made: Kept) -> Cut:
+        """As a convolution; a threshold goes with the channel that it is added to, a scale with the one it makes."""
+        record = self.with_fields(in_channels=len(kept[0]), out_channels=len(made))
+        return record, {"weight": (made, kept[0]), "threshold": (kept[0],), "scale": (made,)}
+
 
 class ConvTranspose2d(Op, frozen=True, kw_only=True, tag="conv_transpose2d"):
     """Transposed convolution: each input pixel adds its weighted kernel to the output, ``stride`` pixels apart.

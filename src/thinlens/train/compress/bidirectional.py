@@ -10,7 +10,8 @@ A compressed layer with P parameters begins with the first P of the same layer b
 Gates have a tensor each, so both readings work gate by gate; from one tensor for all gates the literal rule would fill
 every gate from the first one's weights.
 
-Removed layers are dropped with their parameters, the others are kept. Between the steps the network is trained.
+Removed layers are dropped with their parameters, the others are kept. Between the steps the network is trained
+(`thinlens.train.finetune`).
 
 Source: LineDL, "Processing Images Line-by-Line With Deep Learning", bidirectional compression.
 """
@@ -28,11 +29,7 @@ from thinlens.model.graph import readers_of
 from thinlens.model.ops import Concat, Conv2d, LineMemory
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.model.slicing import Sliced, replace_values, slice_channels
-from thinlens.train.blocks.line import truncate
-from thinlens.train.loop import Loss, Watch, fit
-from thinlens.train.lower import lower
-from thinlens.train.recipe import Loop
-from thinlens.train.thaw import PlanModule, thaw
+from thinlens.train.thaw import PlanModule, tensors_of
 
 Array = npt.NDArray[np.float32]
 Knowledge = Literal["slice", "flat", "none"]
@@ -104,12 +101,7 @@ def fresh_tensors(plan: Plan, seed: int) -> Tensors:
     """Tensors as a new network of that plan begins with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = PlanModule(plan)
-    made: Tensors = {}
-    for node in plan.nodes:
-        body = module.get_submodule(node.name.split("#")[0].replace(".", "/"))
-        made |= {name: body.get_parameter(role).detach().numpy().copy() for role, name in node.tensors.items()}
-    return made
+        return tensors_of(PlanModule(plan))
 
 
 def transmission_modules(plan: Plan) -> list[tuple[str, str]]:
@@ -169,28 +161,3 @@ def middle(modules: Sequence[tuple[str, str]], count: int = 2) -> list[tuple[str
         raise CompressionError(f"{count} modules of {len(modules)} to be removed; accepted: fewer than there are")
     first = (len(modules) - count) // 2
     return list(modules[first : first + count])
-
-
-def finetune(
-    plan: Plan, tensors: Tensors, loss: Loss, settings: Loop, watch: Watch, bands: int | None = None
-) -> Tensors:
-    """Train a plan after a part of its compression.
-
-    Args:
-        plan: the compressed plan.
-        tensors: what it begins with.
-        loss: of a module and a step, as `thinlens.train.loop.fit` takes it.
-        settings: steps, learning rate and the rest.
-        watch: where checkpoints and log go.
-        bands: over which gradients go back through a memory; None: over all.
-
-    Returns:
-        The trained tensors.
-
-    Raises:
-        RecipeError: if the loss leaves the finite numbers.
-    """
-    network = thaw(plan, tensors)
-    truncate(network, bands)
-    fit(network, loss, settings, watch)
-    return lower(network, plan.input_channels)[1]
