@@ -72,10 +72,14 @@ STUDIES = {
     ),
     "optimisers": Study(
         "Branches and optimisers, equal time",
-        "trained by Adam, with branches",
+        "trained by Adam at 5e-4, with branches",
         tuple(
-            Variant(f"{optimiser}, {'branches' if branches else 'plain'}", network, {"optimiser": optimiser, "lr": lr})
-            for optimiser, lr in (("adam", 5e-4), ("soap", LOOP["lr"]))
+            Variant(
+                f"{optimiser} at {lr:g}, {'branches' if branches else 'plain'}",
+                network,
+                {"optimiser": optimiser, "lr": lr},
+            )
+            for optimiser, lr in (("adam", 5e-4), ("adam", 4e-3), ("soap", LOOP["lr"]))
             for branches, network in ((True, REP_RFN), (False, PLAIN))
         ),
         equal_time=True,

@@ -22,11 +22,7 @@ struct StateHeader {
 };
 
 // Whether sharing a row of an op between threads is worth it: from some tens of microseconds on.
-bool is_large(const Op &op, int64_t width) {
-    const double parts = op.kind == BINARY_CONV2D ? 16 : 1;  // of the time of a multiplication of floats
-    return (op.kind == BINARY_CONV2D || op.kind == CONV2D || op.kind == LOW_CONV2D) &&
-           double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() > 1e6 * parts;
-}
+bool is_large(const Op &op, int64_t width) { return task_work(op, width) > 1e6; }
 
 // row % count, mostly without a 64-bit division.
 int64_t ring_slot(int64_t row, int64_t count) {
@@ -35,6 +31,12 @@ int64_t ring_slot(int64_t row, int64_t count) {
 }
 
 }  // namespace
+
+double task_work(const Op &op, int64_t width) {
+    if (op.kind != BINARY_CONV2D && op.kind != CONV2D && op.kind != LOW_CONV2D) return 0;
+    const double parts = op.kind == BINARY_CONV2D ? 16 : 1;  // signs for the time of a float
+    return double(op.in / op.groups) * op.out * op.kh * op.kw * double(width) * op.group() / parts;
+}
 
 void *allocate(int64_t bytes) {
     void *block = std::calloc(1, size_t(bytes) + 64);

@@ -121,6 +121,9 @@ private:
     std::atomic<bool> not_a_number_{false};
 };
 
+// What an op does at a time, rows that it makes together, in multiplications of floats that would take as long; 0 for small ops.
+double task_work(const Op &op, int64_t width);
+
 // A whole image, its output rows split over threads.
 tl_status run_image(const Plan &plan, const tl_request &request, const void *image, int64_t stride, void *out, int64_t out_stride,
                     int threads, tl_progress progress, void *user, std::string &message);

@@ -43,12 +43,26 @@ void work(Strip &strip, Job &job, Tell tell) {
     strip.finished = true;
 }
 
-// How `threads` work on an image. Strips of its rows need no waiting, but do twice what strips share: right for shallow networks.
-// Deep ones share the large convolutions of each row instead.
+// How `threads` work on an image. Strips of its rows need no waiting, but each makes again what it shares with the next ones, and
+// each has buffers of its own in the cache that threads share. Where either costs more than waiting, all share the large
+// convolutions of each row instead.
 struct Parts {
     std::vector<tl_request> requests;  // a strip each
     int threads = 1;                   // that share a strip's convolutions
 };
+
+constexpr int64_t LEAST_OWN = 3;  // rows of a strip for each that it shares
+constexpr double LONG_WORK = 1.2e7;  // of a convolution, beside which waiting is nothing: a quarter of a millisecond
+
+// What one of the large convolutions does at a time, on average.
+double mean_work(const Plan &plan, const std::vector<Size> &sizes) {
+    double sum = 0, count = 0;
+    for (size_t i = 0; i < plan.ops.size(); ++i) {
+        const Op &op = plan.ops[i];
+        if (op.winograd || op.kind == LOW_CONV2D || op.kind == BINARY_CONV2D) sum += task_work(op, sizes[i + 1].width), ++count;
+    }
+    return count > 0 ? sum / count : 0;
+}
 
 tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts &parts, std::string &message) {
     if (request.height < 1) {
@@ -67,12 +81,17 @@ tl_status divide(const Plan &plan, const tl_request &request, int threads, Parts
         return TL_BAD_ARGUMENT;
     }
     const int64_t scale = std::max<int64_t>(1, height / request.height);  // output rows of one input row stay together
+    const int64_t rows = (stop - first) / scale, wide = std::min<int64_t>(threads, std::max<int64_t>(1, rows / 4));
     bool whole = plan.whole_image_node() >= 0;
     for (const Value &value : plan.values)
         if (value.banded) whole = true, parts.threads = threads;
-    for (const Op &op : plan.ops)
-        if (op.winograd || op.kind == LOW_CONV2D || op.kind == BINARY_CONV2D) whole = true, parts.threads = threads;
-    const int64_t count = whole ? 1 : std::clamp<int64_t>((stop - first) / (4 * scale), 1, threads);
+    if (const double work = mean_work(plan, sizes); !whole && wide > 1 && work > 0) {
+        tl_schedule schedule;
+        if (tl_status status = Session::schedule(plan, request, 1, schedule, message)) return status;
+        const int64_t shared = schedule.halo_above + schedule.halo_below;
+        if (work > LONG_WORK || shared * LEAST_OWN > rows / wide) whole = true, parts.threads = threads;
+    }
+    const int64_t count = whole ? 1 : wide;
     int64_t at = first;
     for (int64_t i = 1; i <= count; ++i) {
         const int64_t to = i == count ? stop : first + (stop - first) * i / count / scale * scale;

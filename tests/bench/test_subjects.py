@@ -23,7 +23,10 @@ def test_dncnn_has_its_layers_in_all_and_subtracts_what_it_finds():
     assert (plan.nodes[-1].inputs[0], plan.nodes[-1].op.b) == ("input", -1.0)
 
 
-@pytest.mark.parametrize("name", ["plain_d1_w4", "dncnn_d3_w8", "fsrcnn_d6_s1_m1_x2", "edge_sr_cnn_c2_d1_s3_x3"])
+NAMES = ["plain_d1_w4", "dncnn_d3_w8", "bbcu_m_w8_x2", "fsrcnn_d6_s1_m1_x2", "edge_sr_cnn_c2_d1_s3_x3"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_random_networks_are_the_same_each_time_and_give_results_inside_the_range(name):
     opened = open_subject(name, 0)
     model, subject = opened.model, opened.describe(32, 24)
@@ -31,7 +34,7 @@ def test_random_networks_are_the_same_each_time_and_give_results_inside_the_rang
     assert subject == open_subject(name, 0).describe(32, 24)
     assert subject.params == sum(array.size for array in model.tensors.values())
     assert subject.macs == model.plan.macs((24, 32))
-    restored = Session(model, threads=1).run(make_picture(48, 48, 1) / np.float32(255))
+    restored = Session(model, threads=1).run(make_picture(48, 48, model.plan.input_channels) / np.float32(255))
     assert ((restored > 0) & (restored < 1)).mean() > 0.5
     assert reopen(subject, 32, 24).seed == subject.seed == opened.seed
 

@@ -5,12 +5,16 @@ import pytest
 from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
+from tests import plans
+from tests.engine.cases import image_for
 from tests.engine.machine import Rows, load, reference, streamed, whole
 from tests.engine.strategies import ISAS, Network, chunks, networks, trying
 from tests.plans import conv, plan_of
+from thinlens.bench.subjects import stack_plan
 from thinlens.errors import ShapeError
 from thinlens.model import ops
 from thinlens.runtime import library
+from thinlens.runtime.library import Request
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -69,6 +73,15 @@ def test_threads_change_nothing(network, isa):
     image, plan = network.image(), load(network.plan, network.tensors, isa)
     for threads in (2, 3):
         same_bits(whole(plan, image, threads), whole(plan, image))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_strips_whose_rows_are_made_four_at_a_time_change_nothing(threads):
+    plan = stack_plan([1, 16, 16, 1])
+    native, image = load(plan, plans.tensors_of(plan)), image_for(1, (61, 70))
+    same_bits(whole(native, image, threads), whole(native, image))
+    strips = native.run_bytes(Request(70, 61, 0, 0), threads)
+    assert strips > 1.5 * native.run_bytes(Request(70, 61, 0, 0), 1)  # a session each
 
 
 @trying(200)

@@ -97,9 +97,9 @@ def test_repair_takes_a_network_nearer_to_the_truth():
 def test_bands_and_threads_change_nothing(monkeypatch):
     lq, restored = picture(40, 30, 3), picture(160, 120, 3)
     for model in (MODEL, with_duals(MODEL, "dual1", "dual2")):
-        whole = certify(lq, restored, model, "repair")
+        whole = certify(lq, restored, model, "repair", by="dual")
         monkeypatch.setattr("thinlens.runtime.restore.BAND_VALUES", 4000)
-        cut = certify(lq, restored, model, "repair", threads=3)
+        cut = certify(lq, restored, model, "repair", threads=3, by="dual")
         monkeypatch.undo()
         np.testing.assert_array_equal(cut.image, whole.image)
         np.testing.assert_array_equal(cut.heat, whole.heat)
@@ -118,10 +118,11 @@ def test_dual_maps_lead_down_one_after_the_other():
     np.testing.assert_allclose(small[..., 0], image.reshape(5, 4, 3, 4).mean((1, 3)), atol=1e-6)
 
 
-def test_a_dual_map_is_used_at_its_own_scale_alone():
+def test_a_dual_map_is_used_in_reports_at_its_own_scale_alone():
     model = with_duals(MODEL, "dual1", "dual2")
     assert certify(picture(5, 6), picture(20, 24), model, "report").after.by == "dual"
     assert certify(picture(5, 6), picture(15, 18), model, "report").after.by == "bicubic"
+    assert certify(picture(5, 6), picture(20, 24), model, "repair").after.by == "bicubic"
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (5, 6, 3)), (3, (5, 6)), (3, (5, 6, 2)), (1, (5, 6, 4))])
@@ -134,7 +135,7 @@ def test_maps_of_other_colours_see_luma_or_gray_repeated(channels, shape):
     model = with_duals(replace(MODEL, plans={"main": plan}, tensors=tensors), "dual1", "dual2", channels=channels)
     lq = (picture(*shape) // 8) + np.uint8(100)
     restored = (picture(20, 24, *shape[2:]) // 8) + np.uint8(90)
-    found = certify(lq, restored, model, "repair")
+    found = certify(lq, restored, model, "repair", by="dual")
     assert found.after.by == "dual"
     assert found.after.psnr_db > found.before.psnr_db + 6
     if shape[2:] == (3,):  # luma alone is moved: the colours of a pixel keep their differences

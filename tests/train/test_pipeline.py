@@ -11,6 +11,7 @@ from PIL import Image
 
 from thinlens.errors import OutputError, RecipeError, UnknownNameError
 from thinlens.model.file import read_model
+from thinlens.model.outputs import model_of_output
 from thinlens.runtime.session import Session
 from thinlens.train.lower import lower
 from thinlens.train.networks import find_configuration
@@ -221,6 +222,25 @@ def test_bands_are_in_the_hash_only_where_they_are_said(root: Path) -> None:
     assert b"bands" in recipe_for(root, {**PLAIN, "bands": 8}).canonical()
 
 
-def test_a_network_of_several_scales_is_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="`line_sr_joint`, of several scales; a recipe trains one"):
-        run_recipe(recipe_for(root, PLAIN, "line_sr_joint"), tmp_path / "run")
+def test_scales_that_share_a_trunk_take_turns(root: Path, tmp_path: Path) -> None:
+    steps = {}
+    for count in (0, 1, 2, 3):
+        loop = {**PLAIN, "optimiser": "adam", "crop": 4, "steps": count or 1, "lr": 1e-3 if count else 1e-12}
+        steps[count] = read_model(run_recipe(recipe_for(root, loop, "line_sr_w4_joint"), tmp_path / f"run{count}"))
+    assert (steps[3].card.name, steps[3].card.scale) == ("line_sr_w4_joint", 2)
+
+    def trained(count: int) -> set[str]:
+        """Scales whose own weights are no longer those of the start."""
+        same = steps[0].tensors
+        moved = (name for name, array in steps[count].tensors.items() if np.abs(array - same[name]).max() > 1e-6)
+        return {part for name in moved for part in name.split(".") if part in ("x2", "x3", "x4")}
+
+    assert [trained(count) for count in (1, 2, 3)] == [{"x2"}, {"x2", "x3"}, {"x2", "x3", "x4"}]
+    quarter = model_of_output(steps[3], "scale4")
+    assert Session(quarter).run(np.zeros((9, 7, 3), np.uint8)).shape == (36, 28, 3)
+
+
+def test_scales_that_take_turns_have_no_dual_maps(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"`loop\.dual`: got 0\.1 for `line_sr_w4_joint`, which has several"):
+        run_recipe(recipe_for(root, PLAIN | {"dual": 0.1}, "line_sr_w4_joint"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

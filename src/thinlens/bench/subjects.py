@@ -172,7 +172,7 @@ def make_picture(height: int, width: int, channels: int) -> ByteImage:
 
 
 def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights of convolutions as He et al. (2015) draw them, small biases, slopes between 0.1 and 0.5.
+    """Weights of convolutions as He et al. (2015) draw them, or signs; small biases; slopes between 0.1 and 0.5.
 
     Sums of many branches grow with such weights: the second 16 seeds have half of them, the next a quarter, an eighth.
     """
@@ -180,8 +180,11 @@ def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]
     gain = 0.5 ** (seed // 16 % 4)
     for node in plan.nodes:
         for role, shape in node.op.tensor_shapes().items():
-            if role == "bias":
+            if role in ("bias", "threshold"):
                 values = rng.normal(0, 0.05, shape)
+            elif isinstance(node.op, ops.BinaryConv2d):  # signs; sums of n of them are about the root of n
+                signs, size = rng.choice([-1.0, 1.0], shape), gain / (2 * node.op.in_channels)
+                values = signs if role == "weight" else size * rng.uniform(0.1, 0.5, shape)
             elif isinstance(node.op, ops.Conv2d | ops.ConvTranspose2d | ops.LineMemory):
                 values = rng.normal(0, gain * np.sqrt(2 / _fan_in(node.op)), shape)
             else:

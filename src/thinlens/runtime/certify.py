@@ -4,9 +4,10 @@
     repair   what is missing is enlarged by bicubic and added, a few times: back-projection onto the images that shrink
              to the given one
 
-Down goes the model's trained dual map where its file holds one and the result has the network's own scale, else
-antialiased bicubic, the camera that the models are trained for. An image that another camera shrank is consistent with
-neither: then the figure tells of the camera as much as of the network.
+For a report the model's trained dual maps lead down, where its file holds some and the result has the network's own
+scale; else antialiased bicubic does, the camera that the models are trained for. An image that another camera shrank is
+consistent with neither: then the figure tells of the camera as much as of the network. Repairs go by bicubic: to be
+consistent with a learnt map, which is never exact, takes a result away from the truth (docs/results/certify.md).
 
 Only colour is looked at, not alpha. Images are worked on in bands; what is added lies at the size of the input until
 the end, so that repairing takes little more memory than restoring.
@@ -37,6 +38,7 @@ from thinlens.runtime.restore import Size, band_rows
 AnyImage = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 Certify = Literal["report", "repair"]
+By = Literal["dual", "bicubic"]
 
 STEPS = 5  # of back-projection: more bring less than 0.005 dB (docs/results/certify.md)
 FULL_LEVELS = 16.0  # departure, in 8-bit levels, that is drawn white
@@ -108,7 +110,7 @@ class Consistency:
         max_abs: the largest departure, in 8-bit levels.
     """
 
-    by: Literal["dual", "bicubic"]
+    by: By
     psnr_db: float
     max_abs: float
 
@@ -150,17 +152,25 @@ def _text(found: Consistency) -> str:
 
 
 def certify(
-    lq: AnyImage, restored: AnyImage, model: Model, how: Certify, *, threads: int = 1, steps: int = STEPS
+    lq: AnyImage,
+    restored: AnyImage,
+    model: Model,
+    how: Certify,
+    *,
+    threads: int = 1,
+    steps: int = STEPS,
+    by: By | None = None,
 ) -> Certified:
     """Measure, and if asked for repair, a result's consistency with the image it was made of.
 
     Args:
         lq: ``H W``, ``H W 2`` (gray, alpha), ``H W 3`` or ``H W 4``; uint8, uint16, or float32 in 0..1.
         restored: of the same kind and dtype, larger; it stays as it is.
-        model: on pixels in 0..1; whose dual maps are used, if it has some and ``restored`` is of its scale.
+        model: on pixels in 0..1.
         how: ``report`` or ``repair``.
         threads: at least 1; no influence on the result.
         steps: of back-projection, at least 1.
+        by: what leads down, ``dual`` where that can be; None: that for reports, ``bicubic`` for repairs.
 
     Returns:
         The result, figures and a picture.
@@ -168,7 +178,7 @@ def certify(
     Raises:
         ModelError: if the model's dual maps do not lead from the result's size to that of the image.
     """
-    work = _Work(lq, restored, model, threads)
+    work = _Work(lq, restored, model, threads, by or ("dual" if how == "report" else "bicubic"))
     found = work.departure(restored)
     before = work.consistency(found)
     if how == "report":
@@ -183,12 +193,12 @@ def certify(
 class _Work:
     """One image and its result: sizes, and what leads from one to the other."""
 
-    def __init__(self, lq: AnyImage, restored: AnyImage, model: Model, threads: int) -> None:
+    def __init__(self, lq: AnyImage, restored: AnyImage, model: Model, threads: int, by: By) -> None:
         self._small: Size = (lq.shape[0], lq.shape[1])
         self._large: Size = (restored.shape[0], restored.shape[1])
         scale, names = model.card.scale, downward(model.plans)
-        dual = bool(names) and self._large == (self._small[0] * scale, self._small[1] * scale)
-        self._by: Literal["dual", "bicubic"] = "dual" if dual else "bicubic"
+        dual = by == "dual" and bool(names) and self._large == (self._small[0] * scale, self._small[1] * scale)
+        self._by: By = "dual" if dual else "bicubic"
         self._down: Down = DualDown(model, self._large, self._small) if dual else Resampler(*self._large, *self._small)
         self._up = Resampler(*self._small, *self._large)
         self._channels = model.plan.input_channels if dual else _colours(lq)

@@ -160,10 +160,8 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
 
 def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
     _check_damage(recipe, task_of(configuration))
-    if len(getattr(configuration, "scales", ())) > 1:
-        raise RecipeError(
-            f"`network`: got `{recipe.network}`, of several scales; a recipe trains one; accepted: one scale, `..._x2`"
-        )
+    if len(scales_of(configuration)) > 1:
+        _check_joint(recipe)
     if isinstance(recipe.loop, SharedPhase) and not isinstance(configuration, EdgeSR):
         raise RecipeError(
             f'`loop.kind`: got "shared_phase" for `{recipe.network}`; it trains only one-layer networks '
@@ -173,6 +171,17 @@ def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
         _check_plain(recipe.loop, configuration)
     if isinstance(recipe.loop, Narrowed):
         _check_source(recipe.network, recipe.loop.source, configuration)
+
+
+def _check_joint(recipe: Recipe) -> None:
+    """Scales that are trained together take turns, which leaves no place for images between."""
+    loop = recipe.loop
+    for name in ("dual", "teacher"):
+        if isinstance(loop, Plain) and getattr(loop, name):
+            raise RecipeError(
+                f"`loop.{name}`: got {getattr(loop, name)!r} for `{recipe.network}`, which has several scales; "
+                "leave it out, or train one scale, `..._x2`"
+            )
 
 
 def _check_plain(loop: Plain, configuration: Configuration) -> None:
@@ -212,12 +221,19 @@ def _is_wider(source: EspcnConfig, network: EdgeSRCNNConfig) -> bool:
     return source.scale == network.scale and source.width >= network.width and source.shrink >= network.shrink
 
 
+def scales_of(configuration: Configuration) -> tuple[int, ...]:
+    """The scales that a network gives images of to be judged by: its own, or several that are trained together."""
+    several: tuple[int, ...] = getattr(configuration, "scales", ())
+    return several or (configuration.scale,)
+
+
 def _read(folders: list[ImageFolder], configuration: Configuration, name: str, progress: Progress) -> list[Pair]:
     files = [path for folder in folders for path in folder.files]
-    pairs = []
-    for done, pair in enumerate(iter_pairs(files, configuration.scale, configuration.channels), start=1):
-        pairs.append(pair)
-        progress(name, done, len(files))
+    pairs: list[Pair] = []
+    for scale in scales_of(configuration):
+        for pair in iter_pairs(files, scale, configuration.channels):
+            pairs.append(pair)
+            progress(name, len(pairs), len(files) * len(scales_of(configuration)))
     return pairs
 
 

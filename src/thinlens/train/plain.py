@@ -17,7 +17,7 @@ from thinlens.train.blocks.line import truncate
 from thinlens.train.datasets.crops import CropSampler
 from thinlens.train.datasets.damage import Damage
 from thinlens.train.datasets.pairs import Pair
-from thinlens.train.loop import Watch, fit
+from thinlens.train.loop import Loss, Watch, fit
 from thinlens.train.losses import Measure, create_loss
 from thinlens.train.losses.distillation import Teacher
 from thinlens.train.losses.dual_regression import (
@@ -70,7 +70,8 @@ def fit_plain(
 
     Args:
         network: in its train form; a `DualRegression` where the loop has dual maps.
-        train: pairs of the network's scale.
+        train: pairs of the network's scale; or of several scales, for a network that gives images of all of them: then
+            the scales take turns, a step each.
         settings: the loop.
         seed: of the crops.
         watch: where checkpoints and log go.
@@ -81,6 +82,10 @@ def fit_plain(
         RecipeError: if no image is as large as a crop, or the teacher is of another scale or colour, or the loss leaves
             the finite numbers.
     """
+    truncate(network, settings.bands)
+    if len({geometry([pair]) for pair in train}) > 1:
+        fit(network, _joint_loss(train, settings, seed), settings, watch)
+        return
     crops = CropSampler(train, settings.crop, settings.batch, seed, damage)
     measure, (scale, channels) = create_loss(settings.loss, settings.fourier), geometry(train)
     if teacher is None and settings.teacher is not None:
@@ -98,8 +103,25 @@ def fit_plain(
         total = sum_of(made, images, measure, settings.dual)
         return total if imitate is None else total + settings.distil * imitate(made, lq)
 
-    truncate(network, settings.bands)
     fit(network, loss, settings, watch)
+
+
+def _joint_loss(train: Sequence[Pair], settings: Plain, seed: int) -> Loss:
+    """The loss of one scale after the other: that of the network's image which is as large as the clean one."""
+    scales = sorted({geometry([pair])[0] for pair in train})
+    crops = [
+        CropSampler([pair for pair in train if geometry([pair])[0] == scale], settings.crop, settings.batch, seed)
+        for scale in scales
+    ]
+    measure = create_loss(settings.loss, settings.fourier)
+
+    def loss(module: nn.Module, step: int) -> torch.Tensor:
+        device = next(module.parameters()).device
+        lq, hq = (torch.from_numpy(batch).to(device) for batch in crops[step % len(crops)].batch(step))
+        made = as_outputs(module(lq))
+        return measure(next(image for image in made.values() if image.shape == hq.shape), hq)
+
+    return loss
 
 
 def geometry(pairs: Sequence[Pair]) -> tuple[int, int]:
