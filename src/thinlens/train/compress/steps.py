@@ -81,7 +81,7 @@ class Options:
         finetune_steps: of each training; 0: none.
         search_steps: of the search for widths, of ``dual-regression``; 0: all pairs lose the same share.
         trunks: prune residual trunks too.
-        per_step: channels that a greedy method takes back at a time; None: an eighth of those that stay.
+        per_step: channels that a greedy method takes back at a time; None: a quarter of those that stay.
         seed: of all draws.
         lr: peak learning rate of the training.
         batch: crops a step.

@@ -171,22 +171,39 @@ class Layer:
             weight.requires_grad_(False).grad = None
         return found
 
-    def refit(self, kept: Sequence[int], lr: float, *, features: bool = True) -> None:
-        """Train the readers' weights of the kept units, and their biases, for one pass over the small set.
+    def refit(self, kept: Sequence[int], iterations: int, *, features: bool = True) -> None:
+        """Train the readers' weights of the kept units, and their biases, on the small set.
 
-        By Adam, whose steps do not depend on how large features are; binary weights stay as they are.
+        By L-BFGS, all batches a step: the objective is nearly a square, for which a pass of gradient steps is too
+        little. Binary weights stay as they are, and so does everything where numbers overflow.
         """
         trained = [p for reader in self.readers if reader.dense for p in reader.body.parameters(recurse=False)]
         if not trained:
             return
-        optimiser = torch.optim.Adam([p.requires_grad_() for p in trained], lr)
-        for index in range(len(self.objective.batches)):
+        before = [parameter.detach().clone() for parameter in trained]
+        optimiser = torch.optim.LBFGS(
+            [p.requires_grad_() for p in trained],
+            max_iter=iterations,
+            max_eval=2 * iterations,
+            line_search_fn="strong_wolfe",
+        )
+
+        def total() -> float:
             optimiser.zero_grad()
-            self.loss(index, features=features).backward()  # type: ignore[no-untyped-call]
+            count, value = len(self.objective.batches), 0.0
+            for index in range(count):
+                part = self.loss(index, features=features) / count
+                part.backward()  # type: ignore[no-untyped-call]
+                value += part.item()
             self._mask_gradients(kept)
-            optimiser.step()
-        for parameter in trained:
+            return value
+
+        optimiser.step(total)  # type: ignore[no-untyped-call]
+        finite = all(bool(parameter.isfinite().all()) for parameter in trained)
+        for parameter, old in zip(trained, before, strict=True):
             parameter.requires_grad_(False).grad = None
+            if not finite:
+                parameter.copy_(old)
 
     def _mask_gradients(self, kept: Sequence[int]) -> None:
         gone = [unit for unit in range(len(self)) if unit not in set(kept)]

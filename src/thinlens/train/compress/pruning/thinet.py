@@ -1,7 +1,7 @@
 """ThiNet: channels go one after the other, those first whose shares of what a layer makes add up to least.
 
 Of each sample one output channel is looked at. Of the units that stay, each is scaled by least squares, and the layer
-is trained for one pass with the loss of the task.
+is trained a little with the loss of the task.
 
 Source: Luo et al., ThiNet, ICCV 2017, section 3.2; in later implementations the sum's magnitude stands for its square.
 """
@@ -17,11 +17,12 @@ from thinlens.train.compress.pruning.samples import Samples, draw_samples
 
 Size = Literal["square", "magnitude"]
 RIDGE = 1e-6
+ITERATIONS = 4  # of the training that follows
 
 Double = npt.NDArray[np.float64]
 
 
-def thinet(layer: Layer, keep: int, seed: int, *, size: Size = "square", lr: float = 5e-4) -> list[int]:
+def thinet(layer: Layer, keep: int, seed: int, *, size: Size = "square") -> list[int]:
     """Choose units by what is lost without the others, in place.
 
     Args:
@@ -29,7 +30,6 @@ def thinet(layer: Layer, keep: int, seed: int, *, size: Size = "square", lr: flo
         keep: how many units stay.
         seed: of the samples, and of the output channel that is looked at in each.
         size: what of the sum over the units that go is kept small.
-        lr: of the pass that follows.
 
     Returns:
         The units that stay, ascending.
@@ -45,7 +45,7 @@ def thinet(layer: Layer, keep: int, seed: int, *, size: Size = "square", lr: flo
     kept = [unit for unit in range(len(layer)) if unit not in set(gone)]
     layer.silence(kept)
     _scale(layer, kept, shares[:, kept], target)
-    layer.refit(kept, lr, features=False)
+    layer.refit(kept, ITERATIONS, features=False)
     return kept
 
 
