@@ -1,9 +1,10 @@
 """Draw pieces of photographs with noise and with JPEG damage, restored, side by side.
 
-    python benchmarks/damage_crops.py DENOISER DEBLOCKER --data DIR -o docs/images/dncnn_crops.webp
+    python benchmarks/damage_crops.py --denoise NAME=MODEL ... --deblock NAME=MODEL ... --data DIR -o OUT.webp
 
-The models are shipped names or model files; ``--data`` holds the folder ``val``. Each panel says the PSNR of its piece
-over RGB. The noisy image is an 8-bit one, as in a file; JPEG is in colour, 4:2:0. NLM needs the extra ``bench``.
+Both may be given several times, or not at all; NAME is what the panels say. The models are shipped names or model
+files; ``--data`` holds the folder ``val``. Each panel says the PSNR of its piece over RGB. The noisy image is an 8-bit
+one, as in a file; JPEG is in colour, 4:2:0. NLM needs the extra ``bench``.
 """
 
 import argparse
@@ -55,24 +56,29 @@ def panel(name: str, piece: Bytes, hq: Bytes | None) -> Bytes:
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("denoiser")
-    parser.add_argument("deblocker")
+    for task in ("denoise", "deblock"):
+        parser.add_argument(f"--{task}", nargs="+", action="extend", default=[], metavar="NAME=MODEL")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
+    denoisers, deblockers = (
+        dict(text.split("=", 1) for text in texts) for texts in (arguments.denoise, arguments.deblock)
+    )
     rows = []
-    for file, top, left in NOISY:
+    for file, top, left in NOISY if denoisers else ():
         clean = read_clean(arguments.data / "val" / file)
         lq = gaussian_noise(clean, SIGMA, seed=0, rounded=True)
-        ours = restore(lq, task="denoise", model=arguments.denoiser)
-        rows.append(row(clean, {f"noise {SIGMA}": lq, "OpenCV NLM": nlm(lq), "thinlens": ours}, top, left))
-    for file, top, left in BLOCKY:
+        ways = {f"noise {SIGMA}": lq, "OpenCV NLM": nlm(lq)}
+        ways |= {name: restore(lq, task="denoise", model=model) for name, model in denoisers.items()}
+        rows.append(row(clean, ways, top, left))
+    for file, top, left in BLOCKY if deblockers else ():
         clean = read_clean(arguments.data / "val" / file)
         lq = jpeg_round_trip(clean, QUALITY)
-        ours = restore(lq, task="deblock", quality=QUALITY, model=arguments.deblocker)
-        blank = np.full_like(lq, 255)
-        rows.append(row(clean, {f"JPEG {QUALITY}": lq, "thinlens": ours}, top, left))
-        rows[-1] = np.hstack((rows[-1], blank[:SHOWN, :SHOWN]))
+        ways = {f"JPEG {QUALITY}": lq}
+        ways |= {name: restore(lq, task="deblock", quality=QUALITY, model=m) for name, m in deblockers.items()}
+        rows.append(row(clean, ways, top, left))
+    width = max(found.shape[1] for found in rows)
+    rows = [np.pad(found, ((0, 0), (0, width - found.shape[1]), (0, 0)), constant_values=255) for found in rows]
     Image.fromarray(np.vstack(rows)).save(arguments.output, quality=90)
 
 
