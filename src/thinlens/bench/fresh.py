@@ -26,13 +26,14 @@ def make_rows(first: int, stop: int, width: int, channels: int) -> npt.NDArray[n
 
 
 def stream(path: str, width: int, height: int) -> dict[str, int]:
-    """Push a picture's rows one by one, its height unknown; 0 rows: only get ready."""
+    """Push a picture's rows one by one, its height unknown unless the network must know it; 0 rows: only get ready."""
     from thinlens.model.file import read_model
+    from thinlens.model.graph import depends_on_height
     from thinlens.runtime.session import Session
 
     session = Session(read_model(Path(path)), threads=1)
     channels = session.plan.input_channels
-    rows = session.rows(width, channels=channels)
+    rows = session.rows(width, height if depends_on_height(session.plan) else None, channels=channels)
     made = sum(len(rows.push(make_rows(y, y + 1, width, channels))) for y in range(height))
     return {"buffer_bytes": rows.buffer_bytes, "rows": made + (len(rows.flush()) if height else 0)}
 
