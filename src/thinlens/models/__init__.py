@@ -27,8 +27,9 @@ DEFAULTS: dict[tuple[Task, int], dict[Prefer, str]] = {
     }
     for scale in (2, 3, 4)
 }
-# One blind model for all strengths of noise.
+# One blind model for all strengths of noise, and one for all qualities of JPEG.
 DEFAULTS["denoise", 1] = dict.fromkeys(get_args(Prefer), "dncnn_d10_w16_denoise")
+DEFAULTS["deblock", 1] = dict.fromkeys(get_args(Prefer), "dncnn_d10_w16_deblock")
 
 
 def model_names() -> list[str]:
