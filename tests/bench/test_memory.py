@@ -7,7 +7,7 @@ from thinlens.bench import subjects
 from thinlens.bench.memory import measure_fresh, measure_memory
 from thinlens.bench.records import MemorySettings
 from thinlens.errors import UnknownNameError, UnsupportedOpError
-from thinlens.model.file import Model
+from thinlens.model.file import Model, write_model
 
 pytestmark = [
     pytest.mark.usefixtures("native"),
@@ -49,3 +49,9 @@ def test_unknown_peers_list_what_there_is():
 def test_a_process_that_fails_is_told_with_its_last_words(tmp_path):
     with pytest.raises(UnsupportedOpError, match=r"`rows` ended with 1: .*cannot be read"):
         measure_fresh("rows", tmp_path / "nothing.safetensors", 4, 4)
+
+
+def test_a_network_that_must_know_the_height_streams_all_the_same(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_model(path, subjects.open_subject("rfn_rfb1_w4_x2", 0).model)
+    assert measure_fresh("rows", path, 40, 50)["rows"] == 100

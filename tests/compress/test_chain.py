@@ -121,6 +121,16 @@ def test_only_what_takes_long_is_kept(paths, tmp_path, monkeypatch):
     assert run_chain(small_model(), chain_of(paths, "dcp"), output, resume=True, report=ignore) == output.read_bytes()
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(paths, tmp_path, monkeypatch):
+    def full(path, data, *, overwrite=False):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr("thinlens.compress.chain.write_bytes", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        run_chain(small_model(), chain_of(paths, "dcp"), tmp_path / "out.safetensors", report=ignore)
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
 def test_methods_in_an_order_that_cannot_work_are_refused(paths, tmp_path):
     with pytest.raises(CompressionError, match="`cp` after `int8`: rounded weights cannot be changed; put `int8` last"):
         check_methods(["int8", "cp"])

@@ -7,7 +7,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from thinlens.errors import RecipeError
 from thinlens.image.resample import resize_uint8
@@ -130,17 +129,6 @@ def test_sizes_between_are_the_clean_image_brought_down() -> None:
                         for k in (2, 4):
                             np.testing.assert_allclose(between[k][n], crop(whole[k], k), atol=1e-6)
     assert found == 3
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder in ("train/cid22", "val"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-        for name in "ab":
-            pixels = rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{name}.png")
-    return tmp_path / "data"
 
 
 def recipe_for(root: Path, network: str, **loop: object) -> Recipe:

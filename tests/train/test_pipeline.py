@@ -22,17 +22,6 @@ SHARED = {"kind": "shared_phase", "steps": 6, "batch": 32, "patches": 128, "val_
 PLAIN = {"kind": "plain", "steps": 6, "batch": 2, "crop": 12, "checkpoint_every": 4}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder in ("train/cid22", "val"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-        for name in "ab":
-            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{name}.png")
-    return tmp_path / "data"
-
-
 def recipe_for(root: Path, loop: dict[str, object], network: str = "edge_sr_tr_k3_c2_x2", **data: object) -> Recipe:
     folders = {"root": str(root), "train": ["train/cid22"], "val": ["val"], **data}
     table: dict[str, Any] = {"network": network, "data": folders, "loop": loop}

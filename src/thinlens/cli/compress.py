@@ -75,17 +75,13 @@ def compress(
     All but int8 and bf16 need the extra `train`. A killed call leaves OUT.safetensors.work: `--resume` goes on there.
     """
     from thinlens.bench.quality import list_images, usable_images
-    from thinlens.compress.chain import TRAINED, WITH_RATIO, Chain, check_methods, run_chain
+    from thinlens.compress.chain import TRAINED, WITH_RATIO, Chain, run_chain
     from thinlens.compress.compress import Settings
-    from thinlens.errors import CompressionError
     from thinlens.model.file import from_bytes, read_model
     from thinlens.models import find_model
 
     check_model_output(output)
-    try:
-        check_methods(method)
-    except CompressionError as error:
-        raise UsageError(str(error)) from error
+    _check_methods(method)
     _check_unused(method, WITH_RATIO, {"ratio": ratio, "trunks": trunks or None})
     _check_unused(method, ["dual-regression"], {"search-steps": search_steps})
     _check_unused(method, TRAINED, {"finetune-steps": finetune_steps, "resume": resume or None})
@@ -118,6 +114,17 @@ def compress(
     for part in taken:
         _print_step(part, data)
     print_line(f"{output}: {card.name}, file {to_bytes_text(sizes[0])} -> {to_bytes_text(sizes[1])}")
+
+
+def _check_methods(methods: Sequence[str]) -> None:
+    """Refuse an order that cannot work as the caller's mistake."""
+    from thinlens.compress.chain import check_methods
+    from thinlens.errors import CompressionError
+
+    try:
+        check_methods(methods)
+    except CompressionError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_unused(methods: Sequence[str], users: Sequence[str], given: dict[str, Any]) -> None:

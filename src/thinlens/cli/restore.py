@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from thinlens.cli.checks import Settings, Step
     from thinlens.cli.jobs import Job
     from thinlens.runtime.certify import Certified
-    from thinlens.runtime.restore import AnyImage, Restorer, Route
+    from thinlens.runtime.restore import AnyImage, Restorer, Route, Wish
 
 Task = Literal["sr", "denoise", "deblock"]
 Prefer = Literal["speed", "balanced", "quality"]
@@ -93,21 +93,14 @@ def restore(
     """
     from thinlens.cli.checks import Settings, check_heat_maps
     from thinlens.cli.jobs import plan_jobs
-    from thinlens.runtime.restore import Restorer, Wish
+    from thinlens.runtime.restore import Wish
 
     if skip_existing and overwrite:
         raise UsageError("`--skip-existing` and `--overwrite` contradict each other; give one of them")
     if model is not None and prefer is not None:
         raise UsageError("`--prefer` chooses a model and `--model` names one; give one of them")
     wished = None if size is None else parse_size(size)
-    try:
-        restorer = Restorer(Wish(task, scale, wished, model, prefer, sigma, quality), threads=threads)
-    except ShapeError as error:
-        raise UsageError(str(error)) from error
-    if certify is not None and restorer.task != "sr":
-        raise UsageError(
-            f"`--certify` brings enlarged images back down; task {restorer.task} keeps the size; leave it out"
-        )
+    restorer = _restorer(Wish(task, scale, wished, model, prefer, sigma, quality), threads, certify)
     target_format = None if format == "same" else format
     settings = Settings(
         target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run, certify
@@ -116,6 +109,21 @@ def restore(
     if certify is not None:
         check_heat_maps(jobs)
     return _run(jobs, restorer, settings, as_json=as_json)
+
+
+def _restorer(wish: "Wish", threads: int | None, certify: Certify | None) -> "Restorer":
+    """What restores as is wished; wishes that contradict each other are the caller's mistake."""
+    from thinlens.runtime.restore import Restorer
+
+    try:
+        restorer = Restorer(wish, threads=threads)
+    except ShapeError as error:
+        raise UsageError(str(error)) from error
+    if certify is not None and restorer.task != "sr":
+        raise UsageError(
+            f"`--certify` brings enlarged images back down; task {restorer.task} keeps the size; leave it out"
+        )
+    return restorer
 
 
 def _run(jobs: "list[Job]", restorer: "Restorer", settings: "Settings", *, as_json: bool) -> int:

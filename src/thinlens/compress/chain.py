@@ -182,7 +182,11 @@ class _Work:
             self.path.mkdir(parents=False)
         except OSError as error:
             raise OutputError(f"`{self.path}`: cannot be made: {error.strerror}") from error
-        write_bytes(held, job)
+        try:
+            write_bytes(held, job)
+        except OutputError:
+            self.remove()  # nothing is in it that a later call could go on with
+            raise
         return False
 
     def folder(self, index: int) -> Path:
