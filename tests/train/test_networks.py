@@ -11,7 +11,7 @@ from thinlens.errors import UnknownNameError
 from thinlens.model import ops
 from thinlens.model.counts import count_costs
 from thinlens.train.lower import lower
-from thinlens.train.networks import configurations, create_network, find_configuration, task_of
+from thinlens.train.networks import configurations, create_network, dncnn, find_configuration, task_of
 from thinlens.train.networks.bicubic import Bicubic, phase_taps
 from thinlens.train.networks.dncnn import DncnnConfig
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, EdgeSRCNNConfig
@@ -267,6 +267,17 @@ def test_dncnn_in_any_size():
     for name in ("dncnn_d1_w8_denoise", "dncnn_d8_w8_deblock_gray", "dncnn_d8_w8_deblocks", "dncnn_d08_w8_denoise"):
         with pytest.raises(UnknownNameError, match="did you mean"):
             find_configuration(name)
+
+
+@pytest.mark.parametrize("name", ["dncnn_d20_w16_denoise", "dncnn_d20_w7_deblock"])
+def test_a_deep_dncnn_begins_by_handing_the_image_on(name, monkeypatch):
+    monkeypatch.setattr(dncnn, "NOISE", 0.0)
+    configuration = find_configuration(name)
+    lq = torch.rand(2, configuration.channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    features = configuration.create().body[:-1](lq)
+    pairs = configuration.width // 2
+    mixed = features[:, :pairs] - features[:, pairs : 2 * pairs]
+    torch.testing.assert_close(mixed.square().sum(1), lq.square().sum(1))
 
 
 def test_dncnn_takes_away_what_its_body_predicts():

@@ -2,9 +2,14 @@
 
 Without batch norm, which a trained network folds into its convolutions anyway.
 
+Without batch norm, and without skips, torch's own start does not learn in twenty convolutions, nor does He's: what gets
+through them all is next to nothing, or the same for every image. This one begins linear, channels in pairs of opposite
+sign.
+
 Source: Zhang et al., Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising, IEEE Transactions
 on Image Processing, 2017, section III; depths and biases as in Xia et al., Basic Binary Convolution Unit for Binarized
-Image Restoration Network, ICLR 2023, section 4.
+Image Restoration Network, ICLR 2023, section 4; the start: Balduzzi et al., The Shattered Gradients Problem, ICML 2017,
+section 4.
 """
 
 from dataclasses import dataclass
@@ -15,6 +20,8 @@ import torch
 from torch import nn
 
 from thinlens.train.ops import Add, Conv2d, Relu
+
+NOISE = 0.2  # share of torch's own weights that the start keeps, so that the pairs can part
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class DncnnConfig:
         return self.task == "deblock"
 
     def create(self) -> nn.Module:
-        """The network, initialised as torch's own layers are."""
+        """The network, initialised so that its convolutions hand on what they get."""
         return Dncnn(self)
 
 
@@ -69,6 +76,7 @@ class Dncnn(nn.Module):
             layers += [Relu(), conv]
         self.body = nn.Sequential(*layers)
         self.subtract = Add(b=-1.0)
+        _begin_linear([layer for layer in layers[:-1] if isinstance(layer, Conv2d)])
 
     def forward(self, lq: torch.Tensor) -> torch.Tensor:
         """``N C H W`` -> ``N C H W``."""
@@ -78,3 +86,23 @@ class Dncnn(nn.Module):
 def _conv(channels: int, out: int, config: DncnnConfig) -> Conv2d:
     size = {"kernel": (3, 3), "padding": (1, 1)}
     return Conv2d(in_channels=channels, out_channels=out, pad_mode=config.pad_mode, bias=config.bias, **size)
+
+
+@torch.no_grad()
+def _begin_linear(convs: list[Conv2d]) -> None:
+    """Make a channel ``z`` a pair, ``relu(z)`` and ``relu(-z)``, from which the next convolution has ``z`` back.
+
+    All convolutions but the tail are together an orthogonal matrix on pixels, up to `NOISE`.
+
+    Args:
+        convs: those before a ReLU, in order.
+    """
+    for conv in convs:
+        weight = conv.weight.mul_(NOISE)
+        if conv.op.bias:
+            conv.bias.zero_()
+        out, inside = weight.shape[0] // 2, weight.shape[1]
+        first = conv is convs[0]
+        mixed = nn.init.orthogonal_(torch.empty(out, inside if first else inside // 2))
+        seen = mixed if first else torch.cat([mixed, -mixed], dim=1)
+        weight[: 2 * out, : seen.shape[1], 1, 1] += torch.cat([seen, -seen])
