@@ -174,6 +174,12 @@ def test_denoisers_and_deblockers_are_trained_and_resumed(
     assert Session(model).run(np.zeros((5, 7, 3), np.uint8)).shape == (5, 7, 3)
 
 
+def test_a_network_that_takes_only_some_sizes_is_trained_and_runs_on_all(root: Path, tmp_path: Path) -> None:
+    loop = {**PLAIN, "steps": 1, "crop": 16}
+    path = run_recipe(recipe_for(root, loop, "unet_denoise_w1", sigma=[5, 50]), tmp_path / "run")
+    assert Session(read_model(path)).run(np.zeros((5, 23, 3), np.uint8)).shape == (5, 23, 3)
+
+
 @pytest.mark.parametrize(
     ("network", "damage", "message"),
     [

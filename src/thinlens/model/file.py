@@ -22,6 +22,7 @@ from thinlens.atomic import write_bytes
 from thinlens.errors import ModelError, PlanError
 from thinlens.model.bits import are_signs, pack, unpack
 from thinlens.model.card import ModelCard
+from thinlens.model.graph import fitting_size
 from thinlens.model.ops import BinaryConv2d, Conv2d, Quantize
 from thinlens.model.plan import Plan
 
@@ -83,7 +84,7 @@ class Model:
         low, high = self.card.value_range
         if not (abs(low) <= MAX_VALUE and abs(high) <= MAX_VALUE and high - low >= 1 / MAX_VALUE):
             raise ModelError(f"value range {low}..{high}; accepted: a low and a higher end, at most {MAX_VALUE:g}")
-        image, size, scale = self.plan.outputs["image"], (24, 32), self.card.scale
+        image, size, scale = self.plan.outputs["image"], fitting_size(self.plan, (24, 32)), self.card.scale
         found = self.plan.sizes(size)[image]
         if found != (size[0] * scale, size[1] * scale):
             raise PlanError(f"the plan turns {size} into {found}; the card says scale {scale}")
