@@ -42,14 +42,18 @@ int64_t task_rows(const Op &op) {
     }
 }
 
-// Counts rows that rings hold, and how far the output lags behind the input.
+// Counts rows that rings hold, when they hold some, and how far the output lags behind the input.
 class Counter : public Stepper {
 public:
     Counter(Layout &layout) : Stepper(layout), own_(layout) {}
 
 protected:
+    void absorb(int node, int64_t) override { reads(node); }
+
     void produce(int node, int64_t y) override {
         const Plan &plan = *own_.plan;
+        reads(node);
+        if (own_.nodes[node].born == 0) own_.nodes[node].born = steps_;
         const int64_t made = y + plan.ops[node].group();
         const auto &readers = plan.values[node + 1].readers;
         if (readers.empty()) return lag(y);
@@ -70,11 +74,17 @@ private:
             if (op.inputs[j] == value) keep = std::min(keep, View(*own_.plan, reader, int(j), own_.sizes).keep(progress_[reader].next));
         return keep;
     }
+    void reads(int node) {
+        ++steps_;
+        for (int32_t input : own_.plan->ops[node].inputs)
+            if (input > 0) own_.nodes[input - 1].used = steps_;
+    }
     void lag(int64_t y) {
         const Size &in = own_.known_sizes[0], &out = own_.known_sizes[own_.count()];
         own_.latency = std::max(own_.latency, available_ - 1 - y * in.height / out.height);
     }
     Layout &own_;
+    int64_t steps_ = 0;
 };
 
 void begin(const Layout &layout) {
@@ -213,9 +223,39 @@ tl_status size_rings(Layout &layout, std::string &message) {
     return layout.request.height > 0 ? size_known(layout, message) : size_endless(layout, message);
 }
 
+bool overlap(const Node &a, const Node &b) { return a.born <= std::max(b.born, b.used) && b.born <= std::max(a.born, a.used); }
+
+// Where a ring goes. An op that waits for the whole image keeps all rows of what comes before it: there, rings that are never in use
+// together share memory, the largest ones first, each at the lowest place that is free all the while it is in use. Elsewhere all are
+// in use from beginning to end.
+int64_t place_rings(Layout &layout) {
+    int64_t end = 0;
+    std::vector<int> order, placed;
+    const auto bytes = [&](int i) { return round_up(times(layout.nodes[i].row_bytes, layout.nodes[i].capacity), 64); };
+    for (int i = 0; i < layout.count(); ++i)
+        if (layout.plan->values[i + 1].type != RAW_OUT) order.push_back(i);
+    const bool share = layout.request.height > 0 && layout.plan->whole_image_node() >= 0;
+    if (share) std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return bytes(a) > bytes(b); });
+    for (int i : order) {
+        Node &node = layout.nodes[i];
+        node.ring = share ? 0 : end;
+        if (share) {
+            for (int other : placed) {  // in order of their places
+                const Node &there = layout.nodes[other];
+                const int64_t stop = there.ring + bytes(other);
+                if (overlap(node, there) && node.ring < stop && there.ring < node.ring + bytes(i)) node.ring = stop;
+            }
+            const auto above = [&](int a, int b) { return layout.nodes[a].ring < layout.nodes[b].ring; };
+            placed.insert(std::lower_bound(placed.begin(), placed.end(), i, above), i);
+        }
+        end = std::max(end, plus(node.ring, bytes(i)));
+    }
+    return end;
+}
+
 void place(Layout &layout) {
     const Plan &plan = *layout.plan;
-    int64_t end = 0, scratch = 0, zeros = 0, spare = 0;
+    int64_t scratch = 0, zeros = 0, spare = 0;
     for (int i = 0; i < layout.count(); ++i) {
         Node &node = layout.nodes[i];
         const Op &op = plan.ops[i];
@@ -224,19 +264,21 @@ void place(Layout &layout) {
         node.plane = round_up(width, TILE);
         if (value.planes() > 1) node.plane += 16;  // an odd number of cache lines: planes do not compete for the same cache sets
         node.row_bytes = value.type == LEVELS ? round_up(width, 64) : times(node.plane * 4, value.planes());
-        if (value.type != RAW_OUT) node.ring = take(end, times(node.row_bytes, node.capacity));
-        if (op.kind == EDGE_SR) {
-            node.line_bytes = round_up(int64_t(op.edge_sr.line_bytes(in_width)), 64);
-            node.own = take(end, times(node.line_bytes, op.kh + 1));  // the last one is for rows of zeros
-        } else if (op.absorbs()) {
-            node.own = take(end, int64_t(value.channels) * 16);
-        }
+        if (op.kind == EDGE_SR) node.line_bytes = round_up(int64_t(op.edge_sr.line_bytes(in_width)), 64);
         scratch = std::max(scratch, scratch_bytes(op, plan.values[op.inputs[0]].channels, in_width, width));
         if (op.kind == CONV2D || op.kind == CONV_TRANSPOSE2D) {
             const int64_t stride = op.kind == CONV2D ? op.stride : 1, run = round_up(((TILE - 1) * stride + op.kw) / stride + 1, 16);
             zeros = std::max(zeros, (stride * run + TILE + 256) * 4);
         }
         if (value.type == RAW_OUT) spare = times(width, int64_t(value.channels) * pixel_bytes(plan.output_type));
+    }
+    int64_t end = place_rings(layout);
+    for (int i = 0; i < layout.count(); ++i) {
+        const Op &op = plan.ops[i];
+        if (op.kind == EDGE_SR)
+            layout.nodes[i].own = take(end, times(layout.nodes[i].line_bytes, op.kh + 1));  // the last one is for rows of zeros
+        else if (op.absorbs())
+            layout.nodes[i].own = take(end, int64_t(plan.values[i + 1].channels) * 16);
     }
     layout.ring_bytes = end;
     layout.scratch_bytes = round_up(scratch, 64);

@@ -35,6 +35,7 @@ struct Node {
     int64_t row_bytes, plane;  // of one row of all channels; floats of one channel
     int64_t ring, own;     // offsets of its ring and of its own memory
     int64_t line_bytes;    // edge_sr: of one absorbed line
+    int64_t born, used;    // steps of the program that first write to its ring and last read from it, where all are counted
 };
 
 // What a session needs: plain arrays in one block, an entry an op (sizes: an entry a value).

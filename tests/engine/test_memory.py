@@ -3,6 +3,7 @@
 import gc
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from tests import plans
 from tests.conftest import template_matching_model
 from tests.engine.cases import CASES, image_for, tensors_for
 from tests.engine.images import IMAGE_CASES
-from tests.engine.machine import Rows, load, streamed, whole
+from tests.engine.machine import Rows, load, reference, streamed, whole
 from tests.engine.strategies import ISAS, networks, trying
 from thinlens.bench.memory import measure_fresh
 from thinlens.bench.subjects import random_model, stack_plan
@@ -114,6 +115,30 @@ def test_buffers_grow_linearly_with_the_width(name):
     step = wider[0] - narrow
     assert step <= narrow
     assert wider[1:] == pytest.approx([narrow + 2 * step, narrow + 3 * step], rel=0.01)
+
+
+def gated_plan(blocks):
+    """Blocks that wait for a mean over the image, each with a skip, and one skip around all of them."""
+    nodes, trunk = [("head", plans.conv((1, 4)), "input")], "head"
+    for i in range(blocks):
+        nodes += [(f"conv{i}", plans.conv((4, 4)), trunk), (f"mean{i}", ops.GlobalMean(), f"conv{i}")]
+        nodes += [(f"gated{i}", ops.Multiply(), f"conv{i} mean{i}"), (f"sum{i}", ops.Add(), f"{trunk} gated{i}")]
+        trunk = f"sum{i}"
+    return plans.plan_of(*nodes, ("all", ops.Add(), f"head {trunk}"), ("tail", plans.conv((4, 1)), "all"))
+
+
+def test_blocks_that_wait_for_the_whole_image_share_its_rows():
+    few, many = (load(plan, plans.tensors_of(plan)) for plan in map(gated_plan, (3, 12)))
+    request = Request(64, 500, 0, 0)
+    assert many.run_bytes(request, 1) <= 1.05 * few.run_bytes(request, 1)
+    assert few.run_bytes(request, 1) >= 3 * 64 * 500 * 4 * 4  # the head, a trunk, and what is gated
+
+
+def test_shared_rows_are_not_written_over_too_early():
+    plan, image = gated_plan(7), image_for(1, (23, 17))
+    tensors = plans.tensors_of(plan)
+    expected = reference(plan, tensors, image)
+    assert np.abs(whole(load(plan, tensors), image) - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
 
 
 @pytest.mark.parametrize("op", [ops.GlobalMean(), ops.GlobalStd()])
