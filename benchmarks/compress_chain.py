@@ -34,8 +34,9 @@ from thinlens.train.importer import import_weights
 from thinlens.train.loop import Watch
 
 SIZE = (180, 320)  # height and width of the degraded image, for 1280x720
+INT8, FLOATS = "#c8553d", "#3182bd"  # colours of points
 ROUNDS = 9  # of each model in turn, of which the median counts
-TIME, BYTES = "time of an image, over that of the imported network", "bytes of the file"
+TIME, BYTES = "time of an image, over that of the imported network", "size of the file, kB"
 
 
 def models_of(arguments: argparse.Namespace) -> dict[str, Path]:
@@ -172,21 +173,25 @@ def draw(entries: list[dict[str, Any]]) -> str:
     values = [entry["quality"]["Set14"] for entry in entries]
     low, high = min(values) - 0.1, max(values) + 0.1
     parts = ['<rect width="100%" height="100%" fill="white"/>']
-    for at, (key, title) in enumerate((("time", TIME), ("bytes", BYTES))):
-        left, most = gap + at * (side + gap), max(entry[key] for entry in entries) * 1.1
+    for at, (key, unit, title) in enumerate((("time", 1, TIME), ("bytes", 1000, BYTES))):
+        left, most = gap + at * (side + gap), max(entry[key] / unit for entry in entries) * 1.1
         parts.append(f'<rect x="{left}" y="{top}" width="{side}" height="{side}" fill="none" stroke="#999"/>')
         parts.append(f'<text x="{left + side / 2}" y="{top + side + 34}" text-anchor="middle">{title}</text>')
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             x, y = left + side * share, top + side * (1 - share)
-            parts.append(f'<text x="{x}" y="{top + side + 16}" text-anchor="middle">{most * share:,.4g}</text>')
+            label = f"{most * share:,.{2 if unit == 1 else 0}f}"
+            parts.append(f'<text x="{x}" y="{top + side + 16}" text-anchor="middle">{label}</text>')
             parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{low + (high - low) * share:.2f}</text>')
         for entry in entries:
-            x = left + side * entry[key] / most
+            x = left + side * entry[key] / unit / most
             y = top + side * (high - entry["quality"]["Set14"]) / (high - low)
-            colour = "#c8553d" if "int8" in entry["model"] else "#3182bd"
+            colour = INT8 if "int8" in entry["model"] else FLOATS
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
             anchor, shift = ("end", -7) if x > left + side / 2 else ("start", 7)
-            parts.append(f'<text x="{x + shift:.1f}" y="{y - 6:.1f}" text-anchor="{anchor}">{entry["model"]}</text>')
+            below = 14 if colour == INT8 else -6  # where both lie close together, their names do not
+            parts.append(
+                f'<text x="{x + shift:.1f}" y="{y + below:.1f}" text-anchor="{anchor}">{entry["model"]}</text>'
+            )
     parts.append(f'<text x="{gap}" y="22" font-weight="bold">RFDN x4, compressed: PSNR of Y on Set14, dB</text>')
     width, height = 2 * side + 2 * gap + 30, side + top + 50
     style = 'font-family="sans-serif" font-size="11"'
