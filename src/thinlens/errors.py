@@ -2,6 +2,7 @@
 
     ThinlensError
     ├── ImageError(ValueError)         an image file cannot be read or written as asked: damaged, too large, unsupported
+    ├── VideoError(ValueError)         a video cannot be read or written as asked: damaged, no video track, no encoder
     ├── OutputError(OSError)           a file cannot be written: it exists, the folder is read-only, the disk is full
     ├── ShapeError(ValueError)         an array's shape, dtype or value range is not as documented
     ├── ModelError(ValueError)         a model file is damaged, oversized, newer, or does not match its own plan
@@ -27,6 +28,10 @@ class ThinlensError(Exception):
 
 class ImageError(ThinlensError, ValueError):
     """An image file cannot be read or written as asked."""
+
+
+class VideoError(ThinlensError, ValueError):
+    """A video cannot be read or written as asked."""
 
 
 class OutputError(ThinlensError, OSError):

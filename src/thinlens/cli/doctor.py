@@ -14,6 +14,7 @@ LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "
 EXTRAS = {
     "train": ("torch", "lightning-fabric", "pytorch-optimizer"),
     "onnx": ("onnx", "onnxruntime"),
+    "video": ("av",),
     "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
 }
 MODULES = {"opencv-python-headless": "cv2"}  # of packages whose name does not tell

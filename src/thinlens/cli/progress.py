@@ -18,7 +18,7 @@ class Meter:
         self._begun = time.monotonic()
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._state: dict[str, tuple[float, float]] = {}
+        self._state: dict[str, tuple[float, float, str]] = {}
 
     def __enter__(self) -> "Meter":
         return self
@@ -29,16 +29,16 @@ class Meter:
         if self._bars is not None:
             self._bars.stop()
 
-    def show(self, name: str, done: float, total: float) -> None:
-        """Set the bar ``name`` to ``done`` of ``total``."""
-        self._state[name] = done, total
+    def show(self, name: str, done: float, total: float, note: str = "") -> None:
+        """Set the bar ``name`` to ``done`` of ``total``, with a word behind it."""
+        self._state[name] = done, total, note
         if not sys.stderr.isatty() or time.monotonic() - self._begun < DELAY_SECONDS:
             return
         bars = self._bars = self._bars or _start()
-        for known, (completed, goal) in self._state.items():
+        for known, (completed, goal, word) in self._state.items():
             if known not in self._tasks:
-                self._tasks[known] = bars.add_task(known, total=goal)
-            bars.update(self._tasks[known], completed=completed, total=goal)
+                self._tasks[known] = bars.add_task(known, total=goal, note=word)
+            bars.update(self._tasks[known], completed=completed, total=goal, note=word)
 
     def say(self, line: str) -> None:
         """Print a line on stderr, above the bars if there are any."""
@@ -63,6 +63,7 @@ def _start() -> "Progress":
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", markup=False),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # else results meant for a pipe would land on the terminal

@@ -13,6 +13,18 @@ from thinlens.cli.options import Json, Overwrite, Recursive, Threads, parse_byte
 from thinlens.cli.output import clean, print_json, print_line
 from thinlens.cli.progress import Meter
 from thinlens.cli.verb import FAILED, UsageError, line_of, print_error, print_trace
+from thinlens.cli.video import (
+    Codec,
+    Crf,
+    DropTracks,
+    Fps,
+    Preset,
+    Resume,
+    Segment,
+    VideoOptions,
+    restore_videos,
+    wants_video,
+)  # fmt: skip
 from thinlens.errors import OutputError, ShapeError
 
 if TYPE_CHECKING:
@@ -29,7 +41,7 @@ Record = dict[str, object]
 
 
 def restore(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, globs, folders.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, globs, folders; or videos.")],
     output: Annotated[
         Path,
         typer.Option(
@@ -82,10 +94,19 @@ def restore(
     ] = None,
     threads: Threads = None,
     as_json: Json = False,
+    codec: Codec = None,
+    crf: Crf = None,
+    preset: Preset = None,
+    fps: Fps = None,
+    segment: Segment = None,
+    resume: Resume = False,
+    drop_tracks: DropTracks = False,
 ) -> int:
     """Restore images by a network that ships with thinlens, or by your own: enlarge, denoise, or deblock JPEGs.
 
     A folder's own images are taken, -r goes into subfolders. Nothing is overwritten unless told.
+
+    Videos are named one by one: in.mp4 -o out.mp4, also frames/%05d.png -o out.mp4 and in.mp4 -o out/%05d.png.
 
     A decimal scale, or a size, is made by the next larger network and bicubic down from there.
 
@@ -105,6 +126,9 @@ def restore(
     settings = Settings(
         target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run, certify
     )
+    video = VideoOptions(codec, crf, preset, fps, segment, resume, drop_tracks)
+    if wants_video(inputs, video):
+        return restore_videos(inputs, output, restorer, video, settings, threads=threads, as_json=as_json)
     jobs = plan_jobs(inputs, output, recursive=recursive, format=target_format, overwrite=overwrite)
     if certify is not None:
         check_heat_maps(jobs)

@@ -54,12 +54,15 @@ class Taps:
     weight: npt.NDArray[np.float64]
 
 
-def create_taps(in_size: int, out_size: int) -> Taps:
-    """Compute what takes one axis from ``in_size`` to ``out_size`` pixels, both >= 1."""
+def create_taps(in_size: int, out_size: int, origin: float = 0.5) -> Taps:
+    """Compute what takes one axis from ``in_size`` to ``out_size`` pixels, both >= 1.
+
+    ``origin`` is where in its pixel a sample lies, 0.5 being the centre: ``u = (x + origin) / r - origin``.
+    """
     ratio = out_size / in_size
     shrink = min(ratio, 1.0)
     reach = 4.0 / shrink
-    centre = (np.arange(out_size) + 0.5) / ratio - 0.5
+    centre = (np.arange(out_size) + origin) / ratio - origin
     left = np.floor(centre - reach / 2).astype(np.int64)
     index = left[:, None] + np.arange(int(np.ceil(reach)) + 2)
     weight = cubic(shrink * (centre[:, None] - index))
@@ -78,18 +81,27 @@ class Resampler:
         in_width: input columns, >= 1.
         out_height: output rows, >= 1.
         out_width: output columns, >= 1.
+        origins: where samples lie down and across, see `create_taps`.
 
     Raises:
         ShapeError: if a size is below 1.
     """
 
-    def __init__(self, in_height: int, in_width: int, out_height: int, out_width: int) -> None:
+    def __init__(
+        self,
+        in_height: int,
+        in_width: int,
+        out_height: int,
+        out_width: int,
+        *,
+        origins: tuple[float, float] = (0.5, 0.5),
+    ) -> None:
         sizes = (in_height, in_width, out_height, out_width)
         if min(sizes) < 1:
             raise ShapeError(f"resize: got {in_height}x{in_width} to {out_height}x{out_width}; each must be at least 1")
         self.in_height, self.in_width, self.out_height, self.out_width = sizes
-        self._rows = create_taps(in_height, out_height)
-        self._columns = create_taps(in_width, out_width)
+        self._rows = create_taps(in_height, out_height, origins[0])
+        self._columns = create_taps(in_width, out_width, origins[1])
 
     def input_rows(self, start: int, stop: int) -> tuple[int, int]:
         """Return the input rows ``[first, last)`` that output rows ``[start, stop)`` read.

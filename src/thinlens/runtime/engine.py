@@ -96,7 +96,7 @@ class NativePlan:
         """Restore a whole image.
 
         The engine works in a thread of its own, so that an interrupt reaches the calling thread at once; the engine
-        then stops within some rows.
+        then stops within some rows. A thread that no interrupt reaches, and that asks for no progress, works itself.
 
         Args:
             image: ``H W`` or ``H W C``, C-contiguous, of the plan's input type.
@@ -108,6 +108,9 @@ class NativePlan:
             ShapeError: if the plan cannot take an image of this size.
             ModelError: if the result is not a number.
         """
+        if progress is None and threading.current_thread() is not threading.main_thread():
+            self.call(image, out, threads)
+            return
         work = _Work(self, image, out, threads)
         try:
             try:
