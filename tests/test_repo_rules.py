@@ -25,7 +25,7 @@ def test_constraints_pin_every_dependency():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project, build = settings["project"], settings["build-system"]["requires"]
     wanted = [*build, *project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
-    names = {re.split(r"[<>=]", requirement)[0].lower() for requirement in wanted}
+    names = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert names <= pinned
 

@@ -49,7 +49,7 @@ class Step:
 
     Args:
         job: what to read and write.
-        status: ``planned``, ``skipped`` because the output exists, or ``failed``.
+        status: ``planned``, ``skipped`` because the output exists or an earlier run did it, or ``failed``.
         route: from the image to the result; None unless planned.
         format: the one to write; empty unless planned.
         error: what forbids it.
@@ -74,7 +74,9 @@ def check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
 def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
     if job.error is not None:
         raise job.error
-    if os.path.lexists(job.target) and not settings.overwrite:
+    if job.past == "done":
+        return Step(job, "skipped")
+    if os.path.lexists(job.target) and not job.overwrites(settings.overwrite):
         if settings.skip_existing:
             return Step(job, "skipped")
         raise OutputError(f"`{job.target}` exists; `--overwrite` replaces it, `--skip-existing` leaves it")
@@ -114,7 +116,7 @@ def _check_certify(job: Job, route: "Route", settings: Settings) -> None:
         raise ImageError(
             f"`{job.source}`: `--certify` brings enlarged images back down; {_way(route)} is not larger; leave it out"
         )
-    if os.path.lexists(heat_map_of(job)) and not settings.overwrite:
+    if os.path.lexists(heat_map_of(job)) and not job.overwrites(settings.overwrite):
         raise OutputError(f"`{heat_map_of(job)}` exists; `--overwrite` replaces it")
 
 

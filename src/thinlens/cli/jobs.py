@@ -5,10 +5,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from thinlens.cli.verb import UsageError
 from thinlens.errors import ImageError
 from thinlens.image.formats import FORMATS, format_of_suffix
+
+# What earlier tries came to. `new`: there was none, or it left nothing. `done`: all is done. `begun`: what it left is
+# to be replaced. `changed`: it was done, but the input has changed since, so that the same holds.
+Past = Literal["new", "done", "begun", "changed"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,17 @@ class Job:
         source: the file to read.
         target: the file to write.
         error: why there is nothing to do: the input was not found, or holds no image.
+        past: what earlier tries came to.
     """
 
     source: Path
     target: Path
     error: ImageError | None = None
+    past: Past = "new"
+
+    def overwrites(self, told: bool) -> bool:
+        """Whether an existing output is replaced: if the user has told so, or it is of an earlier try."""
+        return told or self.past in ("begun", "changed")
 
 
 def plan_jobs(
@@ -60,7 +71,7 @@ def plan_jobs(
             raise UsageError(f"`{output}` is a file; several inputs, or a folder, need an output folder")
         jobs = list(_folder_jobs(paths, output, recursive=recursive, format_name=format))
     jobs = list({(job.source.resolve(), job.target): job for job in jobs}.values())
-    _check_targets([job for job in jobs if job.error is None], overwrite=overwrite)
+    check_targets([job for job in jobs if job.error is None], overwrite=overwrite)
     return jobs
 
 
@@ -75,14 +86,14 @@ def _expanded(text: str) -> list[Path]:
 def _folder_jobs(paths: Iterable[Path], output: Path, *, recursive: bool, format_name: str | None) -> Iterator[Job]:
     for path in paths:
         if not path.is_dir():
-            yield _job(path, output / _renamed(Path(path.name), format_name))
+            yield _job(path, output / renamed(Path(path.name), format_name))
             continue
         found = sorted(_images(path, output.resolve(), recursive=recursive))
         if not found:
             hint = "" if recursive else "; `-r` goes into subfolders"
             yield Job(path, output, ImageError(f"`{path}`: no image in this folder{hint}"))
         for file in found:
-            yield _job(file, output / _renamed(file.relative_to(path), format_name))
+            yield _job(file, output / renamed(file.relative_to(path), format_name))
 
 
 def _images(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:
@@ -101,7 +112,7 @@ def _job(source: Path, target: Path) -> Job:
     return Job(source, target, ImageError(f"`{source}`: no such file or folder") if missing else None)
 
 
-def _renamed(name: Path, format_name: str | None) -> Path:
+def renamed(name: Path, format_name: str | None) -> Path:
     """The name with the usual suffix of a format, unless it already has one of its suffixes."""
     if format_name is None or format_of_suffix(name) == format_name:
         return name
@@ -114,7 +125,7 @@ def _checked_suffix(output: Path, format_name: str | None) -> Path:
     return output
 
 
-def _check_targets(jobs: Sequence[Job], *, overwrite: bool) -> None:
+def check_targets(jobs: Sequence[Job], *, overwrite: bool) -> None:
     """Refuse what would lose an input or an output, before anything is written."""
     sources = {job.source.resolve(): job for job in jobs}
     targets: dict[Path, Job] = {}

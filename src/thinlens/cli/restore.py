@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thinlens.cli.options import Json, Overwrite, Recursive, Threads, parse_bytes, parse_size
-from thinlens.cli.output import clean, print_json, print_line
+from thinlens.cli.output import clean
 from thinlens.cli.progress import Meter
-from thinlens.cli.verb import FAILED, UsageError, line_of, print_error, print_trace
+from thinlens.cli.verb import UsageError, is_debug, line_of, print_trace
 from thinlens.cli.video import (
     Codec,
     Crf,
     DropTracks,
     Fps,
     Preset,
-    Resume,
     Segment,
     VideoOptions,
     restore_videos,
@@ -29,7 +27,6 @@ from thinlens.errors import OutputError, ShapeError
 
 if TYPE_CHECKING:
     from thinlens.cli.checks import Settings, Step
-    from thinlens.cli.jobs import Job
     from thinlens.runtime.certify import Certified
     from thinlens.runtime.restore import AnyImage, Restorer, Route, Wish
 
@@ -92,6 +89,15 @@ def restore(
         Certify | None,
         typer.Option(help="Bring each result back down: report how far it departs from its image, or repair that."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes that share the files, and -j's threads, out.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run into this folder, or the video, that was cut off.")
+    ] = False,
+    on: Annotated[
+        str | None, typer.Option(metavar="ray[://HOST:PORT]", help="Restore on a Ray cluster; or start a local one.")
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
     codec: Codec = None,
@@ -99,7 +105,6 @@ def restore(
     preset: Preset = None,
     fps: Fps = None,
     segment: Segment = None,
-    resume: Resume = False,
     drop_tracks: DropTracks = False,
 ) -> int:
     """Restore images by a network that ships with thinlens, or by your own: enlarge, denoise, or deblock JPEGs.
@@ -112,8 +117,8 @@ def restore(
 
     --certify writes OUT_certify.png beside each result: black where it agrees with the image, white 16 levels off.
     """
-    from thinlens.cli.checks import Settings, check_heat_maps
-    from thinlens.cli.jobs import plan_jobs
+    from thinlens.cli.batch import Orders, run_batch, threads_of
+    from thinlens.cli.checks import Settings
     from thinlens.runtime.restore import Wish
 
     if skip_existing and overwrite:
@@ -121,18 +126,22 @@ def restore(
     if model is not None and prefer is not None:
         raise UsageError("`--prefer` chooses a model and `--model` names one; give one of them")
     wished = None if size is None else parse_size(size)
-    restorer = _restorer(Wish(task, scale, wished, model, prefer, sigma, quality), threads, certify)
+    wish = Wish(task, scale, wished, model, prefer, sigma, quality)
+    threads = threads_of(threads, workers, on)
+    restorer = _restorer(wish, threads, certify)
     target_format = None if format == "same" else format
     settings = Settings(
         target_format, jpeg_quality, strip, max_pixels, max_memory, skip_existing, overwrite, dry_run, certify
     )
     video = VideoOptions(codec, crf, preset, fps, segment, resume, drop_tracks)
     if wants_video(inputs, video):
+        if workers is not None or on is not None:
+            raise UsageError(
+                "`--workers` and `--on` share out files; a video is restored frame after frame; leave them out"
+            )
         return restore_videos(inputs, output, restorer, video, settings, threads=threads, as_json=as_json)
-    jobs = plan_jobs(inputs, output, recursive=recursive, format=target_format, overwrite=overwrite)
-    if certify is not None:
-        check_heat_maps(jobs)
-    return _run(jobs, restorer, settings, as_json=as_json)
+    orders = Orders(wish, threads, settings, workers, resume, on, is_debug())
+    return run_batch(inputs, output, orders, restorer, recursive=recursive, as_json=as_json)
 
 
 def _restorer(wish: "Wish", threads: int | None, certify: Certify | None) -> "Restorer":
@@ -150,43 +159,7 @@ def _restorer(wish: "Wish", threads: int | None, certify: Certify | None) -> "Re
     return restorer
 
 
-def _run(jobs: "list[Job]", restorer: "Restorer", settings: "Settings", *, as_json: bool) -> int:
-    """Check all files, then restore one after the other; failures are listed at the end."""
-    begun, records = time.monotonic(), list[Record]()
-    with Meter() as meter:
-        steps = _checked(jobs, restorer, settings, meter)
-        for number, step in enumerate(steps):
-            if len(steps) > 1:
-                meter.show("files", number, len(steps))
-            record: Record = {"input": str(step.job.source), "output": str(step.job.target)}
-            record |= _record(step, restorer, settings, meter)
-            records.append(record)
-            meter.drop(clean(step.job.source.name))
-            _print_record(record, as_json=as_json)
-    errors = [str(record["error"]) for record in records if "error" in record]
-    for line in errors:
-        print_error(line)
-    _print_summary(records, restorer.task, time.monotonic() - begun, as_json=as_json)
-    return FAILED if errors else 0
-
-
-def _checked(jobs: "list[Job]", restorer: "Restorer", settings: "Settings", meter: Meter) -> "list[Step]":
-    """Check every file before any work, and clear the output folders of what killed runs left there."""
-    from thinlens.atomic import remove_abandoned
-    from thinlens.cli.checks import check
-
-    steps = []
-    for number, job in enumerate(jobs):
-        meter.show("checks", number, len(jobs))
-        steps.append(check(job, restorer, settings))
-    meter.drop("checks")
-    if not settings.dry_run:
-        for folder in {job.target.parent for job in jobs}:
-            remove_abandoned(folder)
-    return steps
-
-
-def _record(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
+def restore_step(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
     """Restore one file; what its record says besides the names."""
     error = step.error
     if step.status == "planned":
@@ -195,10 +168,10 @@ def _record(step: "Step", restorer: "Restorer", settings: "Settings", meter: Met
         except Exception as raised:  # noqa: BLE001  # whatever is wrong with one file, the others are done
             print_trace(raised)
             error = raised
-    return {"status": step.status} if error is None else {"status": "failed", "error": _located(error, step.job.source)}
+    return {"status": step.status} if error is None else {"status": "failed", "error": located(error, step.job.source)}
 
 
-def _located(error: Exception, source: Path) -> str:
+def located(error: Exception, source: Path) -> str:
     """An error as one line that names the file."""
     line, name = line_of(error), clean(str(source))
     return line if name in line else f"`{name}`: {line}"
@@ -218,6 +191,7 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
     if route is None or settings.dry_run:
         return _facts("planned", route)
     begun, name = time.monotonic(), clean(job.source.name)
+    overwrite = job.overwrites(settings.overwrite)
     image = read_image(job.source, max_pixels=settings.max_pixels)
     strength = restorer.strength(image.pixels, image.table)
     height, width = image.pixels.shape[:2]  # the header's, unless the file has changed since
@@ -234,12 +208,12 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         format=step.format,
         jpeg_quality=settings.jpeg_quality,
         strip=settings.strip,
-        overwrite=settings.overwrite,
+        overwrite=overwrite,
     )
     facts = _facts("restored", route)
     if certified is not None:
         path = heat_map_of(job)
-        write_image(path, ImageFile(certified.heat, "png"), format="png", overwrite=settings.overwrite)
+        write_image(path, ImageFile(certified.heat, "png"), format="png", overwrite=overwrite)
         facts |= {"certify": certified.facts() | {"heat_map": str(path)}, "consistency": certified.describe()}
     return facts | {"seconds": round(time.monotonic() - begun, 3)}
 
@@ -272,36 +246,3 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"`{folder}`: the folder cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"`{folder}`: the folder cannot be written to; give another output")
-
-
-def _print_record(record: Record, *, as_json: bool) -> None:
-    if as_json:
-        print_json(record)
-    elif record["status"] != "failed":
-        print_line(f"{record['input']} -> {record['output']} ({', '.join(_details(record))})")
-
-
-def _details(record: Record) -> Iterator[str]:
-    """What the line of a result says in brackets."""
-    if record["status"] != "restored":
-        yield str(record["status"])
-    if "width" in record:
-        yield f"{record['width']}x{record['height']}"
-    if "seconds" in record:
-        yield f"{record['seconds']:.1f} s"
-    for name in ("note", "consistency"):
-        if name in record:
-            yield str(record[name])
-
-
-def _print_summary(records: list[Record], task: str, seconds: float, *, as_json: bool) -> None:
-    counts = {
-        status: sum(record["status"] == status for record in records)
-        for status in ("restored", "planned", "skipped", "failed")
-    }
-    models = sorted({str(record["model"]) for record in records if record.get("model")})
-    if as_json:
-        print_json({"summary": {"task": task, "models": models, **counts, "seconds": round(seconds, 3)}})
-    elif len(records) > 1:
-        done = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print_line("; ".join([done, *models, f"{seconds:.1f} s"]))

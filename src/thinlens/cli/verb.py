@@ -58,6 +58,16 @@ def print_error(line: str) -> None:
     sys.stderr.write(f"thinlens: {line}\n")
 
 
+def is_debug() -> bool:
+    """Whether `--debug` is given."""
+    return _debug.get()
+
+
+def set_debug(on: bool) -> None:
+    """Let this process show tracebacks; for those that work for a command in another process."""
+    _debug.set(on)
+
+
 def print_trace(error: BaseException) -> None:
     """Print where an error came from, if `--debug` is given."""
     if _debug.get():

@@ -65,9 +65,6 @@ Segment = Annotated[
         rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a video that was broken off.", rich_help_panel=PANEL)
-]
 DropTracks = Annotated[
     bool,
     typer.Option("--drop-tracks", help="Leave out tracks that OUT's container does not take.", rich_help_panel=PANEL),
@@ -87,8 +84,9 @@ class VideoOptions:
     drop_tracks: bool
 
     def given(self) -> list[str]:
-        """Those that were given, as they are written."""
-        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value not in (None, False)]
+        """Those that were given and go with videos alone, as they are written."""
+        own = {name: value for name, value in vars(self).items() if name != "resume"}
+        return [f"--{name.replace('_', '-')}" for name, value in own.items() if value not in (None, False)]
 
 
 def wants_video(inputs: Sequence[str], options: VideoOptions) -> bool:
