@@ -12,6 +12,7 @@ from thinlens.degrade.estimate import (
     JpegQuality,
     estimate_quality,
     estimate_sigma,
+    estimate_sigma_of_bands,
     standard_table,
 )
 from thinlens.degrade.noise import gaussian_noise
@@ -103,3 +104,20 @@ def test_other_tables_give_the_nearest_quality():
     assert (flat.standard, 75 < flat.quality < 95) == (False, True)
     assert estimate_quality([0] * 64).quality == 100
     assert estimate_quality([65535] * 64).quality == 1
+
+
+@pytest.mark.parametrize("step", [1, 5, 17, 18, 64])
+@pytest.mark.parametrize("size", [(100, 90), (19, 40), (9, 200), (3, 3), (2, 9)])
+def test_bands_tell_what_the_whole_does(monkeypatch, size, step):
+    monkeypatch.setattr("thinlens.degrade.estimate.PIXELS", 3000)  # strips with rows between them
+    image = gaussian_noise(np.full((*size, 3), 99, np.uint8), 20, seed=0)
+    bands = [image[at : at + step] for at in range(0, size[0], step)]
+    assert estimate_sigma_of_bands(bands, *size) == estimate_sigma(image)
+
+
+def test_bands_are_not_read_further_than_needed(monkeypatch):
+    monkeypatch.setattr("thinlens.degrade.estimate.PIXELS", 3000)
+    image = gaussian_noise(np.full((100, 90), 99, np.uint8), 20, seed=0)
+    bands = iter([image[:50], image[50:], None])
+    estimate_sigma_of_bands(bands, 100, 90)
+    assert list(bands) == [None]

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from tests.image.pictures import chunk, encoded, picture, plain_tiff, png, smooth
 from thinlens.errors import ImageError
-from thinlens.image import formats
+from thinlens.image import bands, formats
 from thinlens.image.decode import decode
 from thinlens.image.encode import encode
 from thinlens.image.formats import FORMATS
@@ -243,7 +243,7 @@ def test_one_large_strip_is_read():
     pixels[::50] = 7
     buffer = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "BAND_BYTES", 1 << 30)
+        patch.setattr(bands, "BAND_BYTES", 1 << 30)
         encode(buffer, formats.ImageFile(pixels, "tiff"), "tiff", 95)
     np.testing.assert_array_equal(read(buffer.getvalue(), 27_000_000).pixels, pixels)
 

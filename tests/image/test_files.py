@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from tests.image.pictures import encoded, picture, smooth
 from tests.image.test_exif import block
 from thinlens.errors import ImageError, OutputError, UnknownNameError
-from thinlens.image import files, formats
+from thinlens.image import bands, files, formats
 from thinlens.image.files import ImageFile, read_image, write_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -51,7 +51,7 @@ def test_there_and_back(tmp_path_factory, kind, height, width, described):
 
 
 def test_bands_of_large_images_join(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "BAND_BYTES", 500)
+    monkeypatch.setattr(bands, "BAND_BYTES", 500)
     for dtype in (np.uint8, np.uint16):
         for name in ("png", "tiff", "ppm"):
             pixels = picture(37, 23, 3, dtype)

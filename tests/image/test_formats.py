@@ -41,7 +41,7 @@ def test_suffixes():
         (("jpeg", 10, 10, 3, np.uint16), "8 bits a sample"),
         (("webp", 10, 10, 3, np.uint16), "write png, tiff or ppm"),
         (("bmp", 10, 10, 1, np.uint16), "8 bits a sample"),
-        (("tiff", 30000, 30000, 4, np.uint16), "4 GiB"),
+        (("bmp", 40000, 40000, 3, np.uint8), "4 GiB"),
         (("png", 10, 10, 3, np.float32), "`float32`"),
         (("png", 10, 10, 5, np.uint8), "5 channels"),
         (("png", 0, 10, 3, np.uint8), "10x0"),

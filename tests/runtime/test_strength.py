@@ -13,13 +13,13 @@ DEBLOCKER = msgspec.structs.replace(SR, name="db", task="deblock", quality_range
 
 
 def test_what_is_given_is_taken():
-    image = np.zeros((9, 9), np.uint8)
-    assert sigma_of(image, 25.5) == Strength("sigma", 25.5, estimated=False)
+    assert sigma_of([], 200, 200, 25.5) == Strength("sigma", 25.5, estimated=False)
     assert quality_of(None, 30) == quality_of(tuple(standard_table(80)), 30) == Strength("quality", 30, estimated=False)
 
 
 def test_sigma_is_estimated_to_a_tenth():
-    found = sigma_of(gaussian_noise(np.full((200, 200), 99, np.uint8), 20, seed=0), None)
+    noisy = gaussian_noise(np.full((200, 200), 99, np.uint8), 20, seed=0)
+    found = sigma_of([noisy[:7], noisy[7:]], 200, 200, None)
     assert found.estimated
     assert found.value == round(found.value, 1) == pytest.approx(20, abs=1)
     assert found.facts() == {"sigma": found.value, "sigma_estimated": True}

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from thinlens.cli import huge
+from thinlens.cli.huge import Bands, check_memory, plan_bands, way
 from thinlens.cli.jobs import Job
-from thinlens.cli.output import to_bytes_text
 from thinlens.cli.verb import UsageError, print_trace
-from thinlens.errors import ImageError, OutputError
+from thinlens.errors import ImageError, OutputError, UnsupportedOpError
+from thinlens.image.bands import WholeImageOnly
 from thinlens.image.files import ImageHeader, check_format, read_header
 from thinlens.image.formats import format_of_suffix
 
@@ -53,6 +55,8 @@ class Step:
         route: from the image to the result; None unless planned.
         format: the one to write; empty unless planned.
         error: what forbids it.
+        bands: how it is restored in bands; None: as a whole.
+        note: why it is restored as a whole although it is large.
     """
 
     job: Job
@@ -60,6 +64,8 @@ class Step:
     route: "Route | None" = None
     format: str = ""
     error: Exception | None = None
+    bands: "Bands | None" = None
+    note: str | None = None
 
 
 def check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
@@ -87,12 +93,28 @@ def _check(job: Job, restorer: "Restorer", settings: Settings) -> Step:
     if settings.certify is not None:
         _check_certify(job, route, settings)
     check_format(format_name, *route.target, header.channels, header.dtype)
-    if settings.max_memory is not None:
-        needed = _count_bytes(header, route, format_name)
-        if settings.certify is not None:
-            needed += _certify_bytes(header, route)
-        _check_memory(job, route, needed, settings.max_memory)
-    return Step(job, "planned", route, format_name)
+    needed = _count_bytes(header, route, format_name)
+    if settings.certify is not None:
+        needed += _certify_bytes(header, route)
+    limit, bands, note, least = settings.max_memory, None, None, needed
+    if needed > min(huge.WHOLE_BYTES, needed if limit is None else limit):
+        bands, note = _bands(job, route, format_name, settings)
+    if bands is not None:
+        least = min(needed, bands.memory_bytes)
+        if limit is not None and bands.memory_bytes > limit:
+            bands = None
+    check_memory(job, route, least, limit, note)
+    return Step(job, "planned", route, format_name, bands=bands, note=note)
+
+
+def _bands(job: Job, route: "Route", format_name: str, settings: Settings) -> "tuple[Bands | None, str | None]":
+    """How an image is restored in bands, or why it cannot be."""
+    if settings.certify is not None:
+        return None, "restored as a whole: `--certify` compares whole images"
+    try:
+        return plan_bands(job.source, route, format_name), None
+    except (WholeImageOnly, UnsupportedOpError) as error:
+        return None, f"restored as a whole: {str(error).removeprefix(f'`{job.source}`: ')}"
 
 
 def heat_map_of(job: Job) -> Path:
@@ -114,7 +136,7 @@ def check_heat_maps(jobs: Sequence[Job]) -> None:
 def _check_certify(job: Job, route: "Route", settings: Settings) -> None:
     if route.session is None:
         raise ImageError(
-            f"`{job.source}`: `--certify` brings enlarged images back down; {_way(route)} is not larger; leave it out"
+            f"`{job.source}`: `--certify` brings enlarged images back down; {way(route)} is not larger; leave it out"
         )
     if os.path.lexists(heat_map_of(job)) and not job.overwrites(settings.overwrite):
         raise OutputError(f"`{heat_map_of(job)}` exists; `--overwrite` replaces it")
@@ -124,16 +146,8 @@ def _check_pixels(job: Job, route: "Route", limit: int) -> None:
     pixels = max(math.prod(route.source), math.prod(route.target))
     if pixels > limit:
         raise ImageError(
-            f"`{job.source}`: {_way(route)} is {pixels} pixels, `--max-pixels` accepts {limit}; "
+            f"`{job.source}`: {way(route)} is {pixels} pixels, `--max-pixels` accepts {limit}; "
             "raise it if the file is to be trusted"
-        )
-
-
-def _check_memory(job: Job, route: "Route", needed: int, limit: int) -> None:
-    if needed > limit:
-        raise ImageError(
-            f"`{job.source}`: {_way(route)} takes about {to_bytes_text(needed)}, `--max-memory` accepts "
-            f"{to_bytes_text(limit)}; use fewer threads (`-j 1`), or raise it"
         )
 
 
@@ -153,8 +167,3 @@ def _certify_bytes(header: ImageHeader, route: "Route") -> int:
     copy = math.prod(route.target) * header.channels * header.dtype.itemsize
     bands = route.threads * band_bytes(route.source, route.target, header.channels)
     return copy + CERTIFY_BYTES * math.prod(route.source) + bands
-
-
-def _way(route: "Route") -> str:
-    (height, width), (rows, columns) = route.source, route.target
-    return f"{width}x{height} to {columns}x{rows}"

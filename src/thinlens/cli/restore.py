@@ -189,8 +189,10 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
 
     job, route = step.job, step.route
     if route is None or settings.dry_run:
-        return _facts("planned", route)
+        return _facts("planned", route, step.note) | (step.bands.facts() if step.bands else {})
     begun, name = time.monotonic(), clean(job.source.name)
+    if step.bands is not None:
+        return _restore_bands(step, restorer, settings, meter)
     overwrite = job.overwrites(settings.overwrite)
     image = read_image(job.source, max_pixels=settings.max_pixels)
     strength = restorer.strength(image.pixels, image.table)
@@ -210,12 +212,22 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         strip=settings.strip,
         overwrite=overwrite,
     )
-    facts = _facts("restored", route)
+    facts = _facts("restored", route, step.note)
     if certified is not None:
         path = heat_map_of(job)
         write_image(path, ImageFile(certified.heat, "png"), format="png", overwrite=overwrite)
         facts |= {"certify": certified.facts() | {"heat_map": str(path)}, "consistency": certified.describe()}
     return facts | {"seconds": round(time.monotonic() - begun, 3)}
+
+
+def _restore_bands(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
+    """Restore one file in bands; as `_restore`."""
+    from thinlens.cli.huge import restore_bands
+
+    begun = time.monotonic()
+    _make_folder(step.job.target.parent)
+    route, facts = restore_bands(step, restorer, settings, meter)
+    return _facts("restored", route) | facts | {"seconds": round(time.monotonic() - begun, 3)}
 
 
 def _certify(settings: "Settings", route: "Route", lq: "AnyImage", restored: "AnyImage") -> "Certified | None":
@@ -227,7 +239,7 @@ def _certify(settings: "Settings", route: "Route", lq: "AnyImage", restored: "An
     return certify(lq, restored, route.session.model, settings.certify, threads=route.threads)
 
 
-def _facts(status: str, route: "Route | None") -> Record:
+def _facts(status: str, route: "Route | None", note: str | None = None) -> Record:
     """What a record says of a route: size of the result, model, and what the user should know."""
     if route is None:
         return {"status": status}
@@ -235,7 +247,8 @@ def _facts(status: str, route: "Route | None") -> Record:
     facts: Record = {"status": status, "width": route.target[1], "height": route.target[0], "model": model}
     if route.strength is not None:
         facts |= route.strength.facts()
-    return facts if route.note is None else {**facts, "note": route.note}
+    notes = [text for text in (route.note, note) if text is not None]
+    return facts | {"note": "; ".join(notes)} if notes else facts
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What a damaged image tells about its damage: how strong the noise is, how the JPEG was quantised."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,12 +50,27 @@ def estimate_sigma(image: AnyImage) -> float:
 
     Source of the difference: Immerkaer, Fast Noise Variance Estimation, Computer Vision and Image Understanding, 1996.
     """
-    if min(image.shape[:2]) < 3:
+    return estimate_sigma_of_bands([image], image.shape[0], image.shape[1])
+
+
+def estimate_sigma_of_bands(bands: Iterable[AnyImage], height: int, width: int) -> float:
+    """The same for an image that comes in bands of rows, in order; it holds some of their rows, never all.
+
+    Args:
+        bands: each as an image for `estimate_sigma`; not read further than needed.
+        height: of the image.
+        width: of the image.
+    """
+    if min(height, width) < 3:
         return 0.0
-    planes = np.atleast_3d(image)[..., : 1 if image.ndim == 2 or image.shape[2] == 2 else 3]
-    strips = list(_strips(planes))
-    blocks = [_blocks(strip) for strip in strips if min(strip.shape) >= SIDE + 2]
-    if sum(len(levels) for levels, _ in blocks) < FEWEST:
+    strips, blocks, count = list[Floats](), [], 0
+    for strip in _strips(bands, height, width):
+        if count < FEWEST:
+            strips.append(strip)
+        if min(strip.shape) >= SIDE + 2:
+            blocks.append(_blocks(strip))
+            count += len(blocks[-1][0])
+    if count < FEWEST:
         return 255 * NORMAL * float(np.median(np.concatenate([np.abs(_difference(s)).ravel() for s in strips])))
     levels, means = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     room = np.minimum(means, 1 - means)  # to the nearer end of the range
@@ -67,12 +82,21 @@ def estimate_sigma(image: AnyImage) -> float:
     return 255 * found
 
 
-def _strips(planes: AnyImage) -> Iterator[Floats]:
+def _strips(bands: Iterable[AnyImage], height: int, width: int) -> Iterator[Floats]:
     """Strips of a block's height, one channel each, spread evenly over an image that is too large to be read whole."""
-    step = SIDE * max(1, -(-planes[..., 0].size // PIXELS))
-    for top in range(0, max(1, planes.shape[0] - SIDE - 1), step):
-        for channel in range(planes.shape[2]):
-            yield to_float32(planes[top : top + SIDE + 2, :, channel])
+    tops = iter(range(0, max(1, height - SIDE - 1), SIDE * max(1, -(-height * width // PIXELS))))
+    top, first, window = next(tops), 0, None  # rows from `first` on that no strip has passed yet
+    for band in bands:
+        planes = np.atleast_3d(band)[..., : 1 if band.ndim == 2 or band.shape[2] == 2 else 3]
+        window = planes if window is None or not len(window) else np.concatenate([window, planes])
+        while first + len(window) >= min(top + SIDE + 2, height):
+            for channel in range(window.shape[2]):
+                yield to_float32(window[top - first : top - first + SIDE + 2, :, channel])
+            if (next_top := next(tops, None)) is None:
+                return
+            top = next_top
+        passed = min(top - first, len(window))
+        window, first = window[passed:], first + passed
 
 
 def _difference(plane: Floats) -> Floats:

@@ -20,6 +20,9 @@ AnyImage = npt.NDArray[Any]
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
 CB_SPAN, CR_SPAN = 2 * (1 - BLUE), 2 * (1 - RED)
 
+# Pixels that `bleed` fills around visible ones, if nothing else is said: beyond the kernels of enlarging networks.
+REACH = 16
+
 # Rows that one step of `bleed` works on: bounds its memory whatever the height.
 BAND_ROWS = 128
 
@@ -129,7 +132,7 @@ def from_float32(image: npt.NDArray[np.float32], dtype: npt.DTypeLike) -> AnyIma
     return np.rint(clamped, out=clamped).astype(target)
 
 
-def bleed(colour: AnyImage, alpha: AnyImage, *, reach: int = 16) -> AnyImage:
+def bleed(colour: AnyImage, alpha: AnyImage, *, reach: int = REACH) -> AnyImage:
     """Fill the colour under fully transparent pixels from visible neighbours, so that edges resample clean.
 
     Ring after ring around what is visible, a pixel takes the mean of its filled neighbours (up to 8). Pixels

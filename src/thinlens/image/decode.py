@@ -7,10 +7,10 @@ Pillow's hands libtiff prints its complaints straight to stderr.
 
 import contextlib
 import io
-import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +31,7 @@ from PIL import (
 
 from thinlens.errors import ImageError
 from thinlens.image import exif as exif_block
+from thinlens.image import vips
 from thinlens.image.formats import ImageFile, format_of_content, ppm_header, webp_header
 from thinlens.image.tiff import read_header
 
@@ -60,23 +61,10 @@ MODES = {
     "PA": "RGBA",
 }
 
-# Kind and type of libvips' samples -> channels that may be had of them.
-VIPS_BANDS = {
-    ("b-w", "uchar"): (1, 2),
-    ("grey16", "ushort"): (1, 2),
-    ("srgb", "uchar"): (3, 4),
-    ("rgb16", "ushort"): (3, 4),
-    ("cmyk", "uchar"): (4,),
-}
-VIPS_DTYPES = {"uchar": np.uint8, "ushort": np.uint16}
-
 HEAD_BYTES = 4096
 
 # Huffman coding spends at least one bit on a block of 8x8 samples; libjpeg makes up missing ones without a word.
 JPEG_PIXELS_A_BYTE = 8 * 64
-
-# libvips warns about odd tags through this logger; without a handler Python would print that to stderr.
-logging.getLogger("pyvips").addHandler(logging.NullHandler())
 
 # Python's warning filters belong to the whole process, so two threads must not silence Pillow at once.
 _SILENCE = threading.Lock()
@@ -90,7 +78,7 @@ def reporting(name: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except ImageError as error:
-        raise ImageError(f"`{name}`: {error}") from error
+        raise type(error)(f"`{name}`: {error}") from error
     except Exception as error:
         text = getattr(error, "detail", "") or str(error)  # libvips keeps its reasons in `detail`
         reason = (text.strip().splitlines() or [type(error).__name__])[0]
@@ -170,9 +158,8 @@ def check_size(height: int, width: int, frames: int, max_pixels: int) -> None:
 def _decode_tiff(file: BinaryIO, max_pixels: int) -> ImageFile:
     header = read_header(file)
     check_size(header.height, header.width, header.pages, max_pixels)
-    file.seek(0)
-    image = open_with_vips(file.read(), "tiff")
-    pixels, icc = _load_with_vips(image), header.icc
+    image = vips.load(file, "tiff")
+    pixels, icc = vips.load_pixels(image), header.icc
     if image.interpretation == "cmyk":
         pixels, icc = np.asarray(_from_cmyk(Image.fromarray(pixels, "CMYK"), icc)), None
     return ImageFile(exif_block.turn(pixels, header.orientation), "tiff", icc, header.exif, header.dpi)
@@ -182,24 +169,55 @@ def _decode_plain(file: BinaryIO, image: PillowFile.ImageFile, format_name: str,
     """Decode any other opened image, whose size is fine, and collect what its file says about it."""
     bits = head[24] if format_name == "png" else 8
     if bits == 16:
-        file.seek(0)
-        pixels = _load_with_vips(open_with_vips(file.read(), format_name))
+        pixels = vips.load_pixels(vips.load(file, format_name))
         icc = image.info.get("icc_profile")
     else:
         image.load()
         pixels, icc = _decode_shallow(image, bits)
+    orientation, described = _describe(image, format_name, pixels)
+    return replace(described, pixels=exif_block.turn(pixels, orientation), icc=icc or None)
+
+
+def _describe(image: PillowFile.ImageFile, format_name: str, pixels: AnyImage) -> tuple[int, ImageFile]:
+    """The EXIF orientation of an opened image, and what else its file says, with ``pixels``."""
     orientation, block = 1, _read_exif(image)
     if block:
         orientation, block = exif_block.upright(block)
     dpi = image.info.get("dpi")
-    return ImageFile(
-        pixels=exif_block.turn(pixels, orientation),
+    return orientation, ImageFile(
+        pixels=pixels,
         format=format_name,
-        icc=icc or None,
+        icc=image.info.get("icc_profile") or None,
         exif=block,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         table=_read_table(image),
     )
+
+
+@dataclass(frozen=True)
+class Described:
+    """A PNG or JPEG whose pixels have not been read.
+
+    Attributes:
+        image: what it says, with no rows of pixels.
+        orientation: EXIF value, 1 upright.
+        passes: whether it is interlaced or progressive.
+        cmyk: whether its samples are CMYK.
+    """
+
+    image: ImageFile
+    orientation: int
+    passes: bool
+    cmyk: bool
+
+
+def describe(file: BinaryIO, format_name: str, none: AnyImage) -> Described:
+    """Read what a PNG or JPEG says beside its pixels; ``none`` is no rows of them."""
+    file.seek(0)
+    with OPENERS[format_name](file) as image:
+        orientation, described = _describe(image, format_name, none)
+        passes = any(image.info.get(key) for key in ("interlace", "progressive"))
+        return Described(described, orientation, passes, image.mode == "CMYK")
 
 
 def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> AnyImage:
@@ -218,38 +236,6 @@ def _decode_deep_ppm(file: BinaryIO, header: tuple[int, int, int, int, int]) -> 
     if largest < 65535:
         samples = np.rint(np.minimum(samples, largest) * (65535 / largest))
     return samples.astype(np.uint16)
-
-
-def open_with_vips(data: bytes, format_name: str) -> Any:
-    """Open a PNG or TIFF that holds gray or RGB of 8 or 16 bits, with or without alpha; nothing is decoded yet.
-
-    Palettes become RGB and fewer bits become 8; CMYK of 8 bits stays.
-
-    Returns:
-        A `pyvips.Image` with a key of ``VIPS_DTYPES`` as its ``format``.
-
-    Raises:
-        ImageError, pyvips.Error: if it holds anything else, or is damaged.
-    """
-    import pyvips  # a large library, and such files are rare
-
-    pyvips.cache_set_max(0)  # its cache would keep the bytes of the last hundred files alive
-    if format_name == "png":
-        image = pyvips.Image.pngload_buffer(data, fail_on="error")
-    else:  # libvips would stop at strips of 50 MB; `read_header` and the pixel cap have bounded them
-        image = pyvips.Image.tiffload_buffer(data, fail_on="error", unlimited=True)
-    if image.bands not in VIPS_BANDS.get((image.interpretation, image.format), ()):
-        raise ImageError(
-            f"samples of kind `{image.interpretation}` ({image.format}) with {image.bands} channels; "
-            "accepted gray and RGB, with or without alpha; convert the file first"
-        )
-    return image
-
-
-def _load_with_vips(image: Any) -> AnyImage:
-    """Decode with libvips; where a TIFF's colours are stored multiplied by alpha, it divides them again."""
-    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-    return np.frombuffer(image.write_to_memory(), VIPS_DTYPES[image.format]).reshape(shape)
 
 
 def kept_mode(image: Image.Image) -> str:

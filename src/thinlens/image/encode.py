@@ -1,23 +1,23 @@
 """`ImageFile` -> bytes of an image file.
 
-Pillow writes what has 8 bits a sample. It has no 16-bit colour, so 16-bit PNG and all PPM are written here, TIFF in
-``tiff``.
+Pillow writes what has 8 bits a sample. It has no 16-bit colour, so 16-bit PNG, all PPM and all TIFF are written as
+those that come in bands.
 """
 
-import struct
-import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from thinlens.image import exif as exif_block
-from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, bands, count_channels
-from thinlens.image.tiff import write_tiff
+from thinlens.image.bands import BandWriter, PpmWriter
+from thinlens.image.formats import DEFLATE_LEVEL, ImageFile
+from thinlens.image.jpeg import JpegWriter
+from thinlens.image.png import PngWriter
+from thinlens.image.tiff import TiffWriter
 
-PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-PNG_FILTER_UP = 2
-METRES_PER_INCH = 0.0254
+# Formats that can be written as rows come.
+WRITERS: dict[str, type[BandWriter]] = {"png": PngWriter, "jpeg": JpegWriter, "tiff": TiffWriter, "ppm": PpmWriter}
 
 
 def encode(file: BinaryIO, image: ImageFile, format_name: str, jpeg_quality: int) -> None:
@@ -29,12 +29,9 @@ def encode(file: BinaryIO, image: ImageFile, format_name: str, jpeg_quality: int
         format_name: a key of ``FORMATS``.
         jpeg_quality: 1 to 100, for JPEG only.
     """
-    if format_name == "tiff":
-        write_tiff(file, image)
-    elif format_name == "ppm":
-        _write_ppm(file, image)
-    elif format_name == "png" and image.pixels.dtype == np.uint16:
-        _write_deep_png(file, image)
+    if format_name in ("tiff", "ppm") or (format_name == "png" and image.pixels.dtype == np.uint16):
+        with WRITERS[format_name](file, image, len(image.pixels)) as writer:
+            writer.write(image.pixels)
     else:
         _write_with_pillow(file, image, format_name, jpeg_quality)
 
@@ -55,45 +52,3 @@ def _write_with_pillow(file: BinaryIO, image: ImageFile, format_name: str, jpeg_
     if image.exif and format_name != "bmp":
         options["exif"] = exif_block.PREFIX + image.exif
     picture.save(file, format_name, icc_profile=icc, **options)
-
-
-def _write_ppm(file: BinaryIO, image: ImageFile) -> None:
-    """Write binary PGM (P5) or PPM (P6), 8 or 16 bits."""
-    height, width = image.pixels.shape[:2]
-    kind = 5 if image.pixels.ndim == 2 else 6
-    file.write(f"P{kind}\n{width} {height}\n{np.iinfo(image.pixels.dtype).max}\n".encode())
-    for band in bands(image.pixels):
-        file.write(band.astype(band.dtype.newbyteorder(">")).tobytes())
-
-
-def _write_deep_png(file: BinaryIO, image: ImageFile) -> None:
-    """Write a 16-bit PNG, each row stored as its difference from the one above.
-
-    Source: PNG specification (third edition), sections 5, 9 and 11.
-    """
-    height, width = image.pixels.shape[:2]
-    colour_type = PNG_COLOUR_TYPES[count_channels(image.pixels)]
-    file.write(b"\x89PNG\r\n\x1a\n")
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
-    if image.icc:
-        _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(image.icc))
-    if image.dpi:
-        x, y = (round(dots / METRES_PER_INCH) for dots in image.dpi)
-        _write_chunk(file, b"pHYs", struct.pack(">IIB", x, y, 1))
-    if image.exif:
-        _write_chunk(file, b"eXIf", image.exif)
-    packer = zlib.compressobj(DEFLATE_LEVEL)
-    above = np.zeros((1, image.pixels[0].nbytes), np.uint8)
-    for band in bands(image.pixels):
-        rows = band.astype(">u2").reshape(len(band), -1).view(np.uint8)
-        filtered = np.full((len(rows), rows.shape[1] + 1), PNG_FILTER_UP, np.uint8)
-        np.subtract(rows, np.vstack([above, rows[:-1]]), out=filtered[:, 1:])
-        above = rows[-1:]
-        _write_chunk(file, b"IDAT", packer.compress(filtered.tobytes()))
-    _write_chunk(file, b"IDAT", packer.flush())
-    _write_chunk(file, b"IEND", b"")
-
-
-def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    check = zlib.crc32(data, zlib.crc32(kind))
-    file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check))

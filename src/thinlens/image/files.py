@@ -13,13 +13,26 @@ from typing import BinaryIO
 
 from thinlens.atomic import replacing
 from thinlens.errors import ImageError
+from thinlens.image.bands import BandReader, BandWriter, no_rows, whole_only
 from thinlens.image.bounded import BoundedReader
-from thinlens.image.decode import decode
-from thinlens.image.encode import encode
+from thinlens.image.decode import decode, reporting
+from thinlens.image.encode import WRITERS, encode
 from thinlens.image.formats import ImageFile, check_format
 from thinlens.image.header import ImageHeader, parse_header
+from thinlens.image.jpeg import JpegWriter, open_jpeg
+from thinlens.image.png import open_png
+from thinlens.image.tiff import open_tiff
 
-__all__ = ["ImageFile", "ImageHeader", "check_format", "read_header", "read_image", "write_image"]
+__all__ = [
+    "ImageFile",
+    "ImageHeader",
+    "check_format",
+    "open_bands",
+    "read_header",
+    "read_image",
+    "write_bands",
+    "write_image",
+]
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int) -> ImageFile:
@@ -59,6 +72,30 @@ def read_header(path: str | os.PathLike[str]) -> ImageHeader:
     """
     with _opened(Path(path)) as file:
         return parse_header(file, str(path))
+
+
+@contextlib.contextmanager
+def open_bands(path: str | os.PathLike[str]) -> Iterator[BandReader]:
+    """Open an image file to read it band by band.
+
+    Args:
+        path: as for `read_image`; what may be decoded has been checked with `read_header`.
+
+    Raises:
+        WholeImageOnly: if it can only be decoded as a whole.
+        ImageError: as `read_image`; `BandReader.read` raises it where the pixels are damaged.
+    """
+    with _opened(Path(path)) as file:
+        header = parse_header(file, str(path))
+        with reporting(str(path)):
+            if header.format not in BAND_OPENERS:
+                raise whole_only(f"a {header.format} file")
+            none = no_rows(header.width, header.channels, header.dtype)
+            reader = BAND_OPENERS[header.format](file, str(path), none, header.height)
+        yield reader
+
+
+BAND_OPENERS = {"png": open_png, "jpeg": open_jpeg, "tiff": open_tiff}
 
 
 @contextlib.contextmanager
@@ -109,14 +146,62 @@ def write_image(
     if not 1 <= jpeg_quality <= 100:
         raise ImageError(f"`jpeg_quality`: got {jpeg_quality}; accepted 1 to 100")
     if strip:
-        image = replace(image, icc=None, exif=None, dpi=None)
+        image = stripped(image)
+    place = Path(path)
+    with replacing(place, overwrite=overwrite) as temporary, temporary.open("wb") as file, _fitting(place, format):
+        encode(file, image, format, jpeg_quality)
+
+
+@contextlib.contextmanager
+def write_bands(
+    path: str | os.PathLike[str],
+    image: ImageFile,
+    height: int,
+    *,
+    format: str,
+    jpeg_quality: int = 95,
+    overwrite: bool = False,
+    threads: int = 1,
+) -> Iterator[BandWriter]:
+    """Write an image file atomically, band by band: the file appears when the block ends well.
+
+    Args:
+        path: as for `write_image`.
+        image: what goes with the pixels; of its own only width, channels and dtype count; `check_format` accepts it.
+        height: rows that will come.
+        format: a key of `WRITERS`.
+        jpeg_quality: as for `write_image`.
+        overwrite: as for `write_image`.
+        threads: that pack rows; no influence on the file.
+
+    Raises:
+        ImageError, OutputError: as `write_image`.
+    """
     with replacing(Path(path), overwrite=overwrite) as temporary, temporary.open("wb") as file:
-        try:
-            encode(file, image, format, jpeg_quality)
-        except (ValueError, TypeError) as error:
-            raise ImageError(
-                f"`{path}`: {format} cannot hold this profile or EXIF ({_reason(error)}); leave them out with `--strip`"
-            ) from error
+        with _fitting(Path(path), format):
+            if format == "jpeg":
+                writer: BandWriter = JpegWriter(file, image, height, threads, jpeg_quality)
+            else:
+                writer = WRITERS[format](file, image, height, threads)
+        with writer:
+            yield writer
+
+
+def stripped(image: ImageFile) -> ImageFile:
+    """An image without profile, EXIF and resolution."""
+    return replace(image, icc=None, exif=None, dpi=None)
+
+
+@contextlib.contextmanager
+def _fitting(path: Path, format_name: str) -> Iterator[None]:
+    """Turn what writers raise about a profile or EXIF block into an `ImageError` that names the file."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ImageError(
+            f"`{path}`: {format_name} cannot hold this profile or EXIF ({_reason(error)}); "
+            "leave them out with `--strip`"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +63,11 @@ DEFLATE_LEVEL = 4
 
 UNLIMITED = (1 << 63) - 1
 
-# JPEG's own limit is 65535, but libjpeg stops at 65500. Classic TIFF and BMP address 4 GiB; 16 MiB stay for the rest.
+# JPEG's own limit is 65535, but libjpeg stops at 65500. BMP addresses 4 GiB; 16 MiB stay for the rest.
 FORMATS = {
     "png": Format((".png",), (1 << 31) - 1, (1, 2, 3, 4), True, UNLIMITED),
     "jpeg": Format((".jpg", ".jpeg", ".jpe", ".jfif"), 65500, (1, 3), False, UNLIMITED),
-    "tiff": Format((".tif", ".tiff"), (1 << 31) - 1, (1, 2, 3, 4), True, (1 << 32) - (1 << 24)),
+    "tiff": Format((".tif", ".tiff"), (1 << 31) - 1, (1, 2, 3, 4), True, UNLIMITED),
     "webp": Format((".webp",), 16383, (1, 2, 3, 4), False, UNLIMITED),
     "bmp": Format((".bmp",), (1 << 31) - 1, (1, 3), False, (1 << 32) - (1 << 24)),
     "ppm": Format((".ppm", ".pgm", ".pnm", ".pbm"), (1 << 31) - 1, (1, 3), True, UNLIMITED),
@@ -131,13 +130,6 @@ def check_format(format: str, height: int, width: int, channels: int, dtype: npt
 def count_channels(pixels: AnyImage) -> int:
     """Count the channels of ``H W`` (1) or ``H W C`` pixels."""
     return 1 if pixels.ndim == 2 else int(pixels.shape[2])
-
-
-def bands(pixels: AnyImage) -> Iterator[AnyImage]:
-    """Cut an image into bands of rows, about a megabyte each, all of the same height but the last."""
-    rows = max(1, BAND_BYTES // max(1, pixels[0].nbytes))
-    for start in range(0, len(pixels), rows):
-        yield pixels[start : start + rows]
 
 
 def webp_header(head: bytes) -> tuple[int, int, bool]:

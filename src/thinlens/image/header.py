@@ -9,7 +9,8 @@ import numpy as np
 
 from thinlens.errors import ImageError
 from thinlens.image import exif as exif_block
-from thinlens.image.decode import OPENERS, VIPS_DTYPES, check_size, identify, kept_mode, open_with_vips, reporting
+from thinlens.image import vips
+from thinlens.image.decode import OPENERS, check_size, identify, kept_mode, reporting
 from thinlens.image.formats import ppm_header, webp_header
 from thinlens.image.tiff import read_header as read_tiff_header
 
@@ -108,10 +109,9 @@ def _find_webp_exif(file: BinaryIO) -> bytes | None:
 
 
 def _kind_by_vips(file: BinaryIO, format_name: str) -> Kind:
-    file.seek(0)
-    image = open_with_vips(file.read(), format_name)
+    image = vips.load(file, format_name)
     channels = 3 if image.interpretation == "cmyk" else image.bands
-    return channels, np.dtype(VIPS_DTYPES[image.format]).itemsize == DEEP_BYTES
+    return channels, np.dtype(vips.DTYPES[image.format]).itemsize == DEEP_BYTES
 
 
 READERS = {"tiff": _read_tiff, "ppm": _read_ppm, "webp": _read_webp}

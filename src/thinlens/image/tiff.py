@@ -1,4 +1,4 @@
-"""TIFF directories: what a file says before it is decoded, and the project's own small writer.
+"""TIFF: what a file says before it is decoded, reading in bands by libvips, and the project's own small writer.
 
 Pillow opens no 16-bit gray with alpha, reads 16-bit colour as 8 bits, and loses nested EXIF blocks when it compresses.
 
@@ -16,7 +16,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from thinlens.errors import ImageError
 from thinlens.image import exif as exif_block
-from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, bands, count_channels
+from thinlens.image import vips
+from thinlens.image.bands import BandWriter, whole_only
+from thinlens.image.formats import DEFLATE_LEVEL, ImageFile, count_channels
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, X_DOTS, Y_DOTS, PLANAR, DOTS_UNIT = 277, 278, 279, 282, 283, 284, 296
@@ -25,6 +27,11 @@ BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 1, 2, 3, 6
 JPEG, DEFLATE, DIFFERENCES, UNASSOCIATED, UNDEFINED = 7, 8, 2, 2, 7
 TILE_WIDTH, TILE_HEIGHT, MAX_TILE = 322, 323, 1 << 26
 INCHES = {None: 1.0, 2: 1.0, 3: 2.54}
+MAX_STRIP = 1 << 25  # bytes, decoded, of a strip for reading in bands
+COLUMN_ROWS = 40  # that libvips holds, as measured
+LONG, LONG8 = 4, 16
+CLASSIC, BIG = b"II*\0\0\0\0\0", b"II+\0\x08\0\0\0" + bytes(8)
+CLASSIC_BYTES = (1 << 32) - (1 << 26)  # of samples, beyond which 32 bits may not address the file
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,14 @@ class TiffHeader:
         icc: ICC profile or None.
         exif: EXIF block built from the tags that describe the picture, or None.
         dpi: pixels an inch, or None.
+        strip_rows: of a strip; None: the samples lie in tiles, or each channel in a plane.
     """
 
     height: int
     width: int
     pages: int
     orientation: int
+    strip_rows: int | None
     icc: bytes | None
     exif: bytes | None
     dpi: tuple[float, float] | None
@@ -71,6 +80,7 @@ def read_header(file: BinaryIO) -> TiffHeader:
         width=int(tags[WIDTH]),
         pages=2 if tags.next else 1,
         orientation=orientation if 1 <= orientation <= 8 else 1,
+        strip_rows=_strip_rows(tags),
         icc=tags.get(ICC),
         exif=exif_block.from_tags(dict(tags) | nested),
         dpi=_dpi(tags),
@@ -89,6 +99,13 @@ def _dpi(tags: ImageFileDirectory_v2) -> tuple[float, float] | None:
     if unit not in INCHES or not x or not y:
         return None
     return float(x) * INCHES[unit], float(y) * INCHES[unit]
+
+
+def _strip_rows(tags: ImageFileDirectory_v2) -> int | None:
+    if TILE_WIDTH in tags or int(tags.get(PLANAR, 1)) == 2:
+        return None
+    height = int(tags[HEIGHT])
+    return min(height, int(tags.get(ROWS_PER_STRIP, height)))
 
 
 def _check_samples(tags: ImageFileDirectory_v2) -> None:
@@ -120,35 +137,73 @@ def _check_extents(tags: ImageFileDirectory_v2, file: BinaryIO) -> None:
                 raise ValueError(f"samples up to byte {at + count}, the file has {end}")
 
 
-def write_tiff(file: BinaryIO, image: ImageFile) -> None:
-    """Write a little-endian TIFF of deflated strips, samples stored as differences along the row."""
-    height, width = image.pixels.shape[:2]
-    channels = count_channels(image.pixels)
-    cut = list(bands(image.pixels))
-    strips = [_pack_strip(band) for band in cut]
-    tags = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in exif_block.to_tags(image.exif).items() if image.exif else ():
-        tags[tag] = value
-    tags[HEIGHT], tags[WIDTH], tags[SAMPLES] = height, width, channels
-    tags[BITS] = (8 * image.pixels.dtype.itemsize,) * channels
-    tags[PHOTOMETRIC] = BLACK_IS_ZERO if channels < 3 else RGB
-    if channels in (2, 4):
-        tags[EXTRA_SAMPLES] = UNASSOCIATED
-    tags[COMPRESSION], tags[PREDICTOR], tags[ROWS_PER_STRIP] = DEFLATE, DIFFERENCES, len(cut[0])
-    tags[STRIP_BYTES] = tuple(len(strip) for strip in strips)
-    ends = np.cumsum([0, *tags[STRIP_BYTES]])
-    tags[STRIP_OFFSETS] = tuple(int(end) for end in ends[:-1])
-    if image.dpi:
-        tags[X_DOTS], tags[Y_DOTS], tags[DOTS_UNIT] = *image.dpi, 2
-    if image.icc:
-        tags.tagtype[ICC] = UNDEFINED
-        tags[ICC] = image.icc
-    tags.save(file)  # moves the strip offsets to behind the directory, where the strips follow
-    for strip in strips:
-        file.write(strip)
+def open_tiff(file: BinaryIO, name: str, none: npt.NDArray[Any], height: int) -> vips.VipsReader:
+    """Open a TIFF for reading in bands.
+
+    Args:
+        file: open, seekable.
+        name: what to call it in messages.
+        none: no rows of the pixels that it holds.
+        height: rows in all.
+
+    Raises:
+        WholeImageOnly: if its samples lie in tiles, planes or large strips, are CMYK, or are stored turned.
+    """
+    header = read_header(file)
+    row_bytes = none.shape[1] * (none.shape[2] if none.ndim == 3 else 1) * none.itemsize
+    if header.strip_rows is None:
+        raise whole_only("a TIFF in tiles or planes")
+    if header.strip_rows * row_bytes > MAX_STRIP:
+        raise whole_only(f"a TIFF in strips of {header.strip_rows} rows")
+    if header.orientation != 1:
+        raise whole_only("an image that its EXIF block turns")
+    image = vips.load(file, "tiff", sequential=True)
+    if image.interpretation == "cmyk":
+        raise whole_only("a CMYK TIFF")
+    described = ImageFile(none, "tiff", header.icc, header.exif, header.dpi)
+    return vips.VipsReader(image, name, described, height, (2 * header.strip_rows + COLUMN_ROWS) * row_bytes)
 
 
-def _pack_strip(band: npt.NDArray[Any]) -> bytes:
-    rows = band.reshape(len(band), band.shape[1], -1)
-    differences = np.diff(rows, axis=1, prepend=rows.dtype.type(0))
-    return zlib.compress(differences.astype(rows.dtype.newbyteorder("<")).tobytes(), DEFLATE_LEVEL)
+class TiffWriter(BandWriter):
+    """A little-endian TIFF of deflated strips, samples stored as differences along the row; BigTIFF from 4 GiB on."""
+
+    def __init__(self, file: BinaryIO, image: ImageFile, height: int, threads: int = 1) -> None:
+        super().__init__(file, image, height, threads)
+        self._sizes: list[int] = []
+        self._big = height * self.row_bytes > CLASSIC_BYTES
+        self._write_directory([0] * -(-height // self._strip_rows))  # the strips follow it; their sizes come later
+
+    def _write_directory(self, sizes: list[int]) -> None:
+        image, channels = self._image, count_channels(self._image.pixels)
+        tags = ImageFileDirectory_v2(BIG if self._big else CLASSIC)
+        for tag, value in exif_block.to_tags(image.exif).items() if image.exif else ():
+            tags[tag] = value
+        tags[HEIGHT], tags[WIDTH], tags[SAMPLES] = self._height, image.pixels.shape[1], channels
+        tags[BITS] = (8 * image.pixels.itemsize,) * channels
+        tags[PHOTOMETRIC] = BLACK_IS_ZERO if channels < 3 else RGB
+        if channels in (2, 4):
+            tags[EXTRA_SAMPLES] = UNASSOCIATED
+        tags[COMPRESSION], tags[PREDICTOR], tags[ROWS_PER_STRIP] = DEFLATE, DIFFERENCES, self._strip_rows
+        tags.tagtype[STRIP_BYTES], tags.tagtype[STRIP_OFFSETS] = LONG, LONG8 if self._big else LONG
+        ends = np.cumsum([0, *sizes], dtype=np.int64)
+        tags[STRIP_BYTES], tags[STRIP_OFFSETS] = tuple(sizes), tuple(int(end) for end in ends[:-1])
+        if image.dpi:
+            tags[X_DOTS], tags[Y_DOTS], tags[DOTS_UNIT] = *image.dpi, 2
+        if image.icc:
+            tags.tagtype[ICC] = UNDEFINED
+            tags[ICC] = image.icc
+        self._file.seek(0)
+        tags.save(self._file)  # moves the strip offsets to behind the directory
+
+    def _pack(self, *parts: Any) -> bytes:
+        strip = parts[0]
+        rows = strip.reshape(len(strip), strip.shape[1], -1)
+        differences = np.diff(rows, axis=1, prepend=rows.dtype.type(0))
+        return zlib.compress(differences.astype(rows.dtype.newbyteorder("<"), copy=False).data, DEFLATE_LEVEL)
+
+    def _emit(self, packed: bytes) -> None:
+        self._sizes.append(len(packed))
+        self._file.write(packed)
+
+    def _finish(self) -> None:
+        self._write_directory(self._sizes)

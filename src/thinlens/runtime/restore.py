@@ -6,7 +6,7 @@ is not larger than the image needs no network: bicubic alone makes it.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -77,16 +77,16 @@ class Route:
         if self.session is None:
             return "not larger than the image: bicubic alone, no network"
         scale = self.session.card.scale
-        return None if self._restored == self.target else f"x{scale} by the network, then down by bicubic"
+        return None if self.restored == self.target else f"x{scale} by the network, then down by bicubic"
 
     def run(self, image: AnyImage, *, progress: Progress | None = None) -> AnyImage:
         """Restore an image of the size that this route begins with; else as `Session.run`."""
         if self.session is None:
             check_image(image)
             return resample(visible(image, self.target), self.target, self.threads, progress)
-        if self._restored == self.target:
+        if self.restored == self.target:
             return self.session.run(image, progress=progress)
-        first, second = _halves(progress, self._restored[0], self.target[0])
+        first, second = _halves(progress, self.restored[0], self.target[0])
         return resample(self.session.run(image, progress=first), self.target, self.threads, second)
 
     def working_bytes(self, *, channels: int = 3, itemsize: int = 1) -> int:
@@ -97,16 +97,16 @@ class Route:
         network = 0
         if self.session is not None:
             network = self.session.working_bytes(*self.source, channels=channels, itemsize=itemsize)
-            if self._restored == self.target:
+            if self.restored == self.target:
                 return network
-            before += math.prod(self._restored) * pixel
+            before += math.prod(self.restored) * pixel
         elif channels in (2, 4):
             before *= 3  # colour is filled in under transparent pixels, in a copy
         return max(network, before + target + self.threads * band_bytes(self.source, self.target, channels))
 
     @property
-    def _restored(self) -> Size:
-        """Size that the network makes."""
+    def restored(self) -> Size:
+        """Size that the network makes; without one, the image's."""
         scale = 1 if self.session is None else self.session.card.scale
         return self.source[0] * scale, self.source[1] * scale
 
@@ -145,8 +145,19 @@ class Restorer:
             image: its pixels.
             table: the luma table of its JPEG file, see `thinlens.image.formats.ImageFile`.
         """
+        return self.strength_of_bands([image], image.shape[0], image.shape[1], table)
+
+    @property
+    def estimates(self) -> bool:
+        """Whether `strength` looks at pixels."""
+        return self.task == "denoise" and self._wish.sigma is None
+
+    def strength_of_bands(
+        self, bands: Iterable[AnyImage], height: int, width: int, table: tuple[int, ...] | None = None
+    ) -> Strength | None:
+        """As `strength`, for an image of that size that comes in bands of rows, in order."""
         if self.task == "denoise":
-            return sigma_of(image, self._wish.sigma)
+            return sigma_of(bands, height, width, self._wish.sigma)
         return quality_of(table, self._wish.quality) if self.task == "deblock" else None
 
     def route(self, height: int, width: int, strength: Strength | None = None, *, gray: bool = False) -> Route:
@@ -321,10 +332,15 @@ def visible(image: AnyImage, size: Size) -> AnyImage:
     """Fill the colour under fully transparent pixels, as far as shrinking to ``size`` mixes it into visible ones."""
     if image.ndim == 2 or image.shape[2] == 3:
         return image
-    reach = math.ceil(2 * max(image.shape[0] / size[0], image.shape[1] / size[1], 1)) + 1
     filled = image.copy()
+    reach = bleed_reach((image.shape[0], image.shape[1]), size)
     filled[..., :-1] = bleed(image[..., :-1], image[..., -1], reach=reach)
     return filled
+
+
+def bleed_reach(source: Size, target: Size) -> int:
+    """How far from a visible pixel shrinking mixes the colour of others into it."""
+    return math.ceil(2 * max(source[0] / target[0], source[1] / target[1], 1)) + 1
 
 
 def _halves(progress: Progress | None, first: int, second: int) -> tuple[Progress | None, Progress | None]:

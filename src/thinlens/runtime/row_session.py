@@ -216,13 +216,19 @@ def open_rows(
     kind: ImageKind,
     floats: tuple[float, float],
     fit: Callable[[int | None, int], tuple[int | None, int]],
+    *,
+    bled: bool = False,
 ) -> RowSession:
-    """Open a row session; see `Session.rows`. ``fit`` gives the height and width that the network takes."""
+    """Open a row session; see `Session.rows`.
+
+    ``fit`` gives the height and width that the network takes. ``bled``: rows may have alpha, and colour has been filled
+    in under their transparent pixels.
+    """
     width, height = size
     for name, side in (("width", width), ("height", 1 if height is None else height)):
         if not 1 <= side <= MAX_SIDE:
             raise ShapeError(f"{name}: got {side}; accepted: 1 to {MAX_SIDE}")
-    if kind.channels not in (1, 3) or kind.dtype not in DTYPES:
+    if kind.channels not in ((1, 2, 3, 4) if bled else (1, 3)) or kind.dtype not in DTYPES:
         found = f"{kind.channels} channels of {kind.dtype}"
         raise ShapeError(
             f"rows: got {found}; accepted: 1 or 3 channels of {', '.join(DTYPES)}; alpha needs whole images, `run`"

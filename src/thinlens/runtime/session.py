@@ -139,8 +139,17 @@ class Session:
             ShapeError: if one of these is not as above, or the network must know the height and it is not given.
             UnsupportedOpError: if the network needs the whole image, or there is no native engine.
         """
+        return self._open_rows(width, height, channels, dtype)
+
+    def bled_rows(self, width: int, height: int, *, channels: int, dtype: npt.DTypeLike) -> RowSession:
+        """The same for images with alpha too, 2 or 4 channels, whose rows `thinlens.image.colour.bleed` has filled."""
+        return self._open_rows(width, height, channels, dtype, bled=True)
+
+    def _open_rows(
+        self, width: int, height: int | None, channels: int, dtype: npt.DTypeLike, *, bled: bool = False
+    ) -> RowSession:
         kind = ImageKind(channels, np.dtype(dtype).name)
-        return open_rows(self._native, (width, height), kind, self._floats, self._fitting_rows)
+        return open_rows(self._native, (width, height), kind, self._floats, self._fitting_rows, bled=bled)
 
     @property
     def _floats(self) -> tuple[float, float]:

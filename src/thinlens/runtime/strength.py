@@ -4,12 +4,13 @@ Blind networks cope with any strength that they were trained on. It serves to ch
 image lies outside what the model knows.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
-from thinlens.degrade.estimate import estimate_quality, estimate_sigma
+from thinlens.degrade.estimate import estimate_quality, estimate_sigma_of_bands
 from thinlens.model.card import ModelCard
 
 AnyImage = npt.NDArray[Any]
@@ -65,11 +66,11 @@ def fits(card: ModelCard, strength: Strength) -> bool:
     return known is None or strength.value is None or known[0] <= strength.value <= known[1]
 
 
-def sigma_of(image: AnyImage, given: float | None) -> Strength:
-    """The noise of an image, in 8-bit units; estimated unless it is given."""
+def sigma_of(bands: Iterable[AnyImage], height: int, width: int, given: float | None) -> Strength:
+    """The noise, in 8-bit units, of an image that comes in bands; they are read only where it is not given."""
     if given is not None:
         return Strength("sigma", given, estimated=False)
-    return Strength("sigma", round(estimate_sigma(image), 1), estimated=True)
+    return Strength("sigma", round(estimate_sigma_of_bands(bands, height, width), 1), estimated=True)
 
 
 def quality_of(table: tuple[int, ...] | None, given: int | None) -> Strength:
