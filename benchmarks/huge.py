@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="Where the images go; default: a temporary folder.")
     parser.add_argument("--keep", action="store_true", help="Keep the images, and use one that is there.")
     arguments = parser.parse_args()
+    if arguments.work is not None:
+        arguments.work.mkdir(parents=True, exist_ok=True)
     width, height = map(int, arguments.size.split("x"))
     with tempfile.TemporaryDirectory(dir=arguments.work) as temporary:
         folder = arguments.work if arguments.keep else Path(temporary)
