@@ -1,9 +1,10 @@
 """Draw pieces with lines and letters, shrunk four times and restored, side by side.
 
     python benchmarks/crops.py --official DIR --data DIR -o docs/images/rep_rfn_crops.webp
+    python benchmarks/crops.py --model NAME=MODEL ... --data DIR -o OUT.webp
 
-``--official`` holds the published x4 weights of IMDN, RFDN and RepRFN; ``--data`` the folder ``val``. Each panel says
-the PSNR of its piece on Y.
+``--official`` holds the published x4 weights of IMDN, RFDN and RepRFN; a model is an x4 one for colour, a shipped name
+or a file; ``--data`` holds the folder ``val``. Bicubic comes first. Each panel says the PSNR of its piece on Y.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from thinlens.bench.pairs import create_pairs
 from thinlens.bench.quality import bicubic
 from thinlens.image.colour import from_float32, to_float32
 from thinlens.metrics.protocol import Protocol
-from thinlens.runtime.session import Session
+from thinlens.runtime.session import Session, open_model
 from thinlens.train.datasets.images import read_clean
 from thinlens.train.importer import import_weights
 
@@ -32,13 +33,16 @@ Bytes = npt.NDArray[np.uint8]
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", type=Path, required=True)
+    parser.add_argument("--official", type=Path)
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME=MODEL")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     ways = {"bicubic": bicubic(SCALE)}
-    for name, file in OFFICIAL.items():
+    for name, file in OFFICIAL.items() if arguments.official is not None else ():
         ways[name] = Session(import_weights(arguments.official / file).model).run
+    for name, model in (text.split("=", 1) for text in arguments.model):
+        ways[name] = open_model(model).run
     pairs, rows = create_pairs(colour=True, scale=SCALE), []
     for file, top, left in PIECES:
         hq, lq = pairs.make(read_clean(arguments.data / "val" / file))
