@@ -112,6 +112,15 @@ def test_the_encoders_threads_are_those_it_began_with(thinlens, bench):
     assert thinlens("restore", *ARGUMENTS[:-4], *ARGUMENTS[-2:], "-j", 1, "--resume").code == 0
 
 
+@pytest.fixture
+def _interrupts():
+    """Ctrl-C interrupts, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts")
 def test_ctrl_c_keeps_what_is_done(thinlens, bench, monkeypatch):
     clip(bench / "in.mp4", frames=12)
     begin = WorkFolder.segment
@@ -119,8 +128,7 @@ def test_ctrl_c_keeps_what_is_done(thinlens, bench, monkeypatch):
     def interrupted(self, number):
         if number == 1 and sys._getframe(1).f_code.co_name == "put":
             signal.raise_signal(signal.SIGINT)
-            while not threading.current_thread()._stopped:
-                threading.Event().wait(0.01)
+            assert threading.current_thread().stopped.wait(60)
         return begin(self, number)
 
     with monkeypatch.context() as patch:

@@ -15,17 +15,19 @@ class Worker(threading.Thread):
 
     Args:
         work: called with the worker; calls `count` for each step that is done.
+
+    ``stopped`` is set once nobody waits for the rest.
     """
 
     def __init__(self, work: Callable[["Worker"], None]) -> None:
         super().__init__(name="thinlens-video", daemon=True)
-        self._work, self._done, self._stopped = work, 0, False
+        self._work, self._done, self.stopped = work, 0, threading.Event()
         self._error: BaseException | None = None
 
     def count(self) -> None:
         """One step is done; raises `StopWork` once nobody waits for the rest."""
         self._done += 1
-        if self._stopped:
+        if self.stopped.is_set():
             raise StopWork
 
     def run(self) -> None:
@@ -50,7 +52,7 @@ class Worker(threading.Thread):
                 self.join(POLL_SECONDS)
                 report(self._done)
         except BaseException:
-            self._stopped = True
+            self.stopped.set()
             self.join()
             raise
         if self._error is not None:
