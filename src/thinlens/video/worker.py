@@ -22,6 +22,7 @@ class Worker(threading.Thread):
     def __init__(self, work: Callable[["Worker"], None]) -> None:
         super().__init__(name="thinlens-video", daemon=True)
         self._work, self._done, self.stopped = work, 0, threading.Event()
+        self._ended = threading.Event()
         self._error: BaseException | None = None
 
     def count(self) -> None:
@@ -36,6 +37,8 @@ class Worker(threading.Thread):
             self._work(self)
         except BaseException as error:  # noqa: BLE001  # for the thread that waits
             self._error = error
+        finally:
+            self._ended.set()
 
     def watch(self, report: Callable[[int], None]) -> int:
         """Start, and wait until all is done; how many steps that were.
@@ -48,12 +51,12 @@ class Worker(threading.Thread):
         """
         self.start()
         try:
-            while self.is_alive():
-                self.join(POLL_SECONDS)
+            while not self._ended.wait(POLL_SECONDS):  # a `join` that is interrupted takes the thread for ended
                 report(self._done)
+            report(self._done)
         except BaseException:
             self.stopped.set()
-            self.join()
+            self._ended.wait()
             raise
         if self._error is not None:
             raise self._error
