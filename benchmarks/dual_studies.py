@@ -17,15 +17,15 @@ from studies import Campaign, Study, Variant, run
 LOOP = {
     "kind": "plain",
     "batch": 8,
-    "crop": 32,
-    "lr": 1e-3,
+    "crop": 24,
+    "lr": 4e-3,
     "warmup": 100,
     "optimiser": "soap",
     "loss": "l1",
     "checkpoint_every": 500,
 }
 DRN, RFN, DRN_X8 = "drn_w4_b2_x4", "rfn_rfb1_w16_x4", "drn_w4_b2_x8"
-X8 = {"crop": 16}
+X8 = {"crop": 12}
 
 
 STUDIES = {
