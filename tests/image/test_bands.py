@@ -8,7 +8,7 @@ import pyvips
 from PIL import Image, ImageCms
 
 from tests.image.pictures import chunk, encoded, picture, png, smooth
-from thinlens.errors import ImageError
+from thinlens.errors import ImageError, OutputError
 from thinlens.image import bands
 from thinlens.image.bands import WholeImageOnly
 from thinlens.image.files import ImageFile, open_bands, read_image, write_bands, write_image
@@ -238,3 +238,10 @@ def test_jpeg_strips_begin_at_restart_markers(tmp_path, monkeypatch):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "jpeg", quality=70, subsampling=0)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "x.jpg")), np.asarray(Image.open(buffer)))
+
+
+def test_what_befalls_another_file_is_not_said_of_the_one_that_is_read(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(path)
+    with pytest.raises(OutputError, match=r"^`b\.png`: the disk is full$"), open_bands(path):
+        raise OutputError("`b.png`: the disk is full")

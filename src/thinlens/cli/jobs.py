@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from thinlens.cli.verb import UsageError
-from thinlens.errors import ImageError
+from thinlens.errors import ImageError, OutputError
 from thinlens.image.formats import FORMATS, format_of_suffix
 
 # What earlier tries came to. `new`: there was none, or it left nothing. `done`: all is done. `begun`: what it left is
@@ -142,3 +142,17 @@ def check_targets(jobs: Sequence[Job], *, overwrite: bool) -> None:
             raise UsageError(
                 f"`{job.source}`: its output would replace the input `{job.target}`; give another output{hint}"
             )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder, before the work whose result it is to take.
+
+    Raises:
+        OutputError: if it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"`{folder}`: the folder cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"`{folder}`: the folder cannot be written to; give another output")

@@ -1,6 +1,5 @@
 """`thinlens restore`: image files in, restored image files out."""
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from thinlens.cli.video import (
     restore_videos,
     wants_video,
 )  # fmt: skip
-from thinlens.errors import OutputError, ShapeError
+from thinlens.errors import ShapeError
 
 if TYPE_CHECKING:
     from thinlens.cli.checks import Settings, Step
@@ -184,6 +183,7 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
         ImageError, OutputError, OSError: if the file cannot be read, restored or written.
     """
     from thinlens.cli.checks import heat_map_of
+    from thinlens.cli.jobs import make_folder
     from thinlens.image.files import ImageFile, read_image, write_image
     from thinlens.image.formats import count_channels
 
@@ -200,7 +200,7 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
     route = restorer.route(height, width, strength, gray=count_channels(image.pixels) < 3)
     if strength is not None and route.session is not None:
         meter.say(f"thinlens: `{name}`: {strength.describe(route.session.card)}")
-    _make_folder(job.target.parent)
+    make_folder(job.target.parent)
     restored = route.run(image.pixels, progress=lambda done, rows: meter.show(name, done, rows))
     certified = _certify(settings, route, image.pixels, restored)
     image = replace(image, pixels=restored if certified is None else certified.image)  # the old pixels may go
@@ -223,9 +223,10 @@ def _restore(step: "Step", restorer: "Restorer", settings: "Settings", meter: Me
 def _restore_bands(step: "Step", restorer: "Restorer", settings: "Settings", meter: Meter) -> Record:
     """Restore one file in bands; as `_restore`."""
     from thinlens.cli.huge import restore_bands
+    from thinlens.cli.jobs import make_folder
 
     begun = time.monotonic()
-    _make_folder(step.job.target.parent)
+    make_folder(step.job.target.parent)
     route, facts = restore_bands(step, restorer, settings, meter)
     return _facts("restored", route) | facts | {"seconds": round(time.monotonic() - begun, 3)}
 
@@ -249,13 +250,3 @@ def _facts(status: str, route: "Route | None", note: str | None = None) -> Recor
         facts |= route.strength.facts()
     notes = [text for text in (route.note, note) if text is not None]
     return facts | {"note": "; ".join(notes)} if notes else facts
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the output folder, before the work whose result it is to take."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"`{folder}`: the folder cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"`{folder}`: the folder cannot be written to; give another output")

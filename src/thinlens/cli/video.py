@@ -14,7 +14,6 @@ import typer
 from thinlens.cli.output import clean, print_json, print_line
 from thinlens.cli.progress import Meter
 from thinlens.cli.verb import FAILED, UsageError, line_of, needing_extra, print_error, print_trace
-from thinlens.errors import OutputError
 
 if TYPE_CHECKING:
     from thinlens.cli.checks import Settings
@@ -219,6 +218,7 @@ def _checked(
     source: Path, target: Path, restorer: "Restorer", chosen: "VideoSettings", settings: "Settings"
 ) -> "Plan | Exception | None":
     """The plan of a video; what forbids it; or None if its output is there and may stay."""
+    from thinlens.cli.jobs import make_folder
     from thinlens.video.restore import check, was_finished
 
     if settings.skip_existing and os.path.lexists(target):
@@ -228,20 +228,11 @@ def _checked(
             return None
         plan = check(source, target, restorer, chosen)
         if not settings.dry_run:
-            _make_folder(target.parent)
+            make_folder(target.parent)
     except Exception as error:  # noqa: BLE001  # whatever is wrong with one video, the others are done
         print_trace(error)
         return error
     return plan
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"`{folder}`: the folder cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"`{folder}`: the folder cannot be written to; give another output")
 
 
 def _record(

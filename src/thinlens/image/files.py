@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from thinlens.atomic import replacing
-from thinlens.errors import ImageError
+from thinlens.errors import ImageError, ThinlensError
 from thinlens.image.bands import BandReader, BandWriter, no_rows, whole_only
 from thinlens.image.bounded import BoundedReader
 from thinlens.image.decode import decode, reporting
@@ -108,7 +108,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         with BoundedReader(path) as file:
             yield file
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
+        if isinstance(error, ThinlensError):  # of another file, such as the one that is being written meanwhile
             raise
         raise ImageError(f"`{path}`: cannot be read ({_reason(error)})") from error
 
