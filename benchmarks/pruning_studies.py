@@ -1,6 +1,7 @@
 """The studies of pruning on small networks: one trained network each, equal fine-tuning, three seeds, mean and spread.
 
     python benchmarks/pruning_studies.py STUDY ... --data DIR --runs DIR [--steps 3000] [--finetune-steps 1500]
+        [--networks NETWORK ...]
 
 STUDY is one of methods, parts, gamma, x8, or ``all``. ``--data`` holds train, train_extra, val, Set5 and Set14;
 ``--runs`` keeps what was trained: a second call goes on where the first was stopped, whatever the moment. Writes
@@ -235,7 +236,8 @@ def iter_rows(names: list[str], arguments: argparse.Namespace, known: list[Row])
     for seed in arguments.seeds:
         for cut in dict.fromkeys(cut for name in names for cut in STUDIES[name].cuts):
             wanted = {**asdict(cut), "seed": seed, "steps": arguments.steps, "finetune": arguments.finetune_steps}
-            if not any(wanted.items() <= row.items() for row in known):
+            is_known = any(wanted.items() <= row.items() for row in known)
+            if cut.network in arguments.networks and not is_known:
                 yield row_of(cut, seed, arguments)
 
 
@@ -298,6 +300,7 @@ def main() -> None:
     parser.add_argument("--finetune-steps", type=int, default=1500)
     parser.add_argument("--search-steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--networks", nargs="+", choices=[RFN, ESPCN, DRN, DRN_X8], default=[RFN, ESPCN, DRN, DRN_X8])
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -12,9 +12,11 @@ struct Levels {
     I zero;
     V wrong = V::set(0.0f);    // not a number once any was infinite or none
     int64_t left = V::LANES;  // columns of the image from this vector on
-    Levels(float level, int zero_at)
-        : inverse(V::set(1.0f / level)), low(V::set(float(-zero_at))), high(V::set(float(255 - zero_at))), zero(I::set(zero_at)) {}
+    bool finite;               // nothing can be infinite or none
+    Levels(float level, int zero_at, bool always_finite = false)
+        : inverse(V::set(1.0f / level)), low(V::set(float(-zero_at))), high(V::set(float(255 - zero_at))), zero(I::set(zero_at)), finite(always_finite) {}
     void note(V x) {
+        if (finite) return;
         if (left < V::LANES) {
             float lanes[V::LANES];
             x.store(lanes);
@@ -132,6 +134,39 @@ void point_at_rows(const Task &task, const LowScratch &scratch, int64_t x0, int6
     }
 }
 
+// What the sums of one output channel become.
+struct Finish {
+    I correction;
+    V scale, bias, slope;
+    int act;
+    bool bytes;
+    Finish() = default;
+    Finish(const Op &op, int c)
+        : correction(I::set(op.precision == thinlens::INT8 ? op.corrections[c] : 0)),
+          scale(V::set(op.scales ? op.scales[c] : 1.0f)),
+          bias(V::set(op.bias ? op.bias[c] : 0.0f)),
+          slope(V::set(op.act == thinlens::PRELU ? op.slopes[op.slope_count == 1 ? 0 : c] : op.slope)),
+          // Bytes from 0 on cut off what is negative all the same, if there is no number to be noted before.
+          act(op.act == thinlens::RELU && op.out_type == thinlens::INT8 && op.zero == 0 && op.finite ? thinlens::NONE : op.act),
+          bytes(op.precision == thinlens::INT8) {}
+    V operator()(const int32_t *sum) const {
+        if (bytes) return activated(V::fma((I::load(sum) + correction).number(), scale, bias), act, slope);
+        return activated(I::load(sum).as_float() + bias, act, slope);
+    }
+};
+
+// Sums of bytes -> bytes, four whole channels from c on, no activation left to do and no number to note: nothing to decide on the way.
+void finish_bytes(const Op &op, int c, const int32_t *sums, int64_t columns, const Levels &levels, int32_t *out) {
+    const Finish finish[4] = {{op, c}, {op, c + 1}, {op, c + 2}, {op, c + 3}};
+    for (int64_t x = 0; x < columns; x += V::LANES) {
+        const auto byte = [&](int i) {
+            const V value = V::fma((I::load(sums + i * TILE + x) + finish[i].correction).number(), finish[i].scale, finish[i].bias);
+            return I::rounded(V::min(levels.high, V::max(levels.low, value * levels.inverse))) + levels.zero;
+        };
+        ((byte(0) | byte(1).left<8>()) | (byte(2).left<16>() | byte(3).left<24>())).store(out + x);
+    }
+}
+
 // Sums of a tile -> the row's values there.
 void finish_tile(const Task &task, const int32_t *sums, int64_t x0, int64_t columns, Levels &levels) {
     const Op &op = *task.op;
@@ -139,15 +174,14 @@ void finish_tile(const Task &task, const int32_t *sums, int64_t x0, int64_t colu
     for (int c = 0; c < op.out; c += per) {
         const int count = int(least(per, op.out - c));
         float *out = task.out + int64_t(c / per) * task.out_plane + x0;
+        Finish finish[4];
+        if (op.finite && op.out_type == thinlens::INT8 && count == 4 && Finish(op, c).act == thinlens::NONE) {
+            finish_bytes(op, c, sums + int64_t(c) * TILE, columns, levels, elements(out));
+            continue;
+        }
+        for (int i = 0; i < count; ++i) finish[i] = Finish(op, c + i);
         for (int64_t x = 0; x < columns; x += V::LANES) {
-            const auto channel = [&](int i) {
-                const int32_t *sum = sums + (c + i) * TILE + x;
-                const V bias = V::set(op.bias ? op.bias[c + i] : 0.0f);
-                const V slope = V::set(op.act == thinlens::PRELU ? op.slopes[op.slope_count == 1 ? 0 : c + i] : op.slope);
-                if (op.precision == thinlens::INT8)
-                    return activated(V::fma((I::load(sum) + I::set(op.corrections[c + i])).number(), V::set(op.scales[c + i]), bias), op.act, slope);
-                return activated(I::load(sum).as_float() + bias, op.act, slope);
-            };
+            const auto channel = [&](int i) { return finish[i](sums + (c + i) * TILE + x); };
             levels.left = columns - x;
             if (op.out_type)
                 element_of(levels, op.out_type, count, channel).store(elements(out) + x);
@@ -160,7 +194,7 @@ void finish_tile(const Task &task, const int32_t *sums, int64_t x0, int64_t colu
 void low_conv2d(const Task &task) {
     const Op &op = *task.op;
     const LowScratch scratch = low_scratch(task);
-    Levels levels(op.level, op.zero);
+    Levels levels(op.level, op.zero, op.finite);
     for (int64_t x0 = next_tile(task, -TILE); x0 < task.out_width; x0 = next_tile(task, x0)) {
         const int64_t columns = least(TILE, task.out_width - x0);
         point_at_rows(task, scratch, x0, columns);

@@ -17,26 +17,32 @@ using thinlens::LowSums;
 using thinlens::LOW_BLOCK;
 using thinlens::Op;
 
-// COUNT output channels of N vectors of columns.
+// COUNT output channels of N vectors of columns. There is one of everything at least: loops that know it keep the sums in registers.
 template <int COUNT, int N>
-inline void int8_vectors(const LowSums &task, int64_t x, const int32_t *weight, int32_t *out) {
-    const Op &op = *task.op;
-    const int64_t elements = op.low_elements();
+inline void int8_vectors(const LowSums &task, int64_t elements, int64_t x, const int32_t *weight, int32_t *out) {
+    const int64_t kh = task.op->kh, kw = task.op->kw;
     I sum[COUNT][N];
     for (int o = 0; o < COUNT; ++o)
         for (int n = 0; n < N; ++n) sum[o][n] = I::set(0);
-    for (int ky = 0; ky < op.kh; ++ky) {
+    int64_t ky = 0;
+    do {
         const int32_t *row = task.rows[ky].first + x;
-        for (int64_t e = 0; e < elements; ++e, row += task.rows[ky].plane)
-            for (int kx = 0; kx < op.kw; ++kx, weight += COUNT) {
+        const int64_t plane = task.rows[ky].plane;
+        int64_t e = 0;
+        do {
+            int64_t kx = 0;
+            do {
                 I in[N];
                 for (int n = 0; n < N; ++n) in[n] = I::load(row + kx + n * I::LANES);
                 for (int o = 0; o < COUNT; ++o) {
                     const I factor = I::set(weight[o]);
                     for (int n = 0; n < N; ++n) sum[o][n] = I::dot(sum[o][n], in[n], factor);
                 }
-            }
-    }
+                weight += COUNT;
+            } while (++kx < kw);
+            row += plane;
+        } while (++e < elements);
+    } while (++ky < kh);
     for (int o = 0; o < COUNT; ++o)
         for (int n = 0; n < N; ++n) sum[o][n].store(out + o * task.sum_plane + x + n * I::LANES);
 }
@@ -69,11 +75,15 @@ inline void bfloat16_vectors(const LowSums &task, int64_t x, const int32_t *weig
         for (int n = 0; n < N; ++n) sum[o][n].store(out + o * task.sum_plane + x + n * V::LANES);
 }
 
+// All vectors of a tile, PER_BLOCK at a time; the last ones, if there are fewer, on their own.
 template <int COUNT>
 void int8_block(const LowSums &task, int first, const int32_t *weight) {
-    constexpr int N = I::PER_BLOCK;
+    constexpr int N = I::PER_BLOCK, LESS = N > 2 ? 2 : 1;
     int32_t *out = static_cast<int32_t *>(task.sums) + first * task.sum_plane;
-    for (int64_t x = 0; x < task.columns; x += N * I::LANES) int8_vectors<COUNT, N>(task, x, weight, out);
+    const int64_t elements = task.op->low_elements();
+    int64_t x = 0;
+    for (; x + LESS * I::LANES < task.columns; x += N * I::LANES) int8_vectors<COUNT, N>(task, elements, x, weight, out);
+    if (x < task.columns) int8_vectors<COUNT, LESS>(task, elements, x, weight, out);
 }
 
 template <int COUNT>

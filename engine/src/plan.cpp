@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 
@@ -490,6 +491,12 @@ void pack_low(const Plan &plan, Op &op) {
             int64_t sum = 0;
             for (int64_t i = 0; i < count; ++i) sum += int64_t(op.weight[o * count + i]);
             op.corrections.push_back(int32_t(-sum * op.in_zero));
+        }
+        op.finite = true;
+        for (int o = 0; o < op.out; ++o) {
+            const double slope = op.act == PRELU ? op.slopes[op.slope_count == 1 ? 0 : o] : op.act == LEAKY ? op.slope : 1.0;
+            const double most = (2.0 * INT32_MAX * std::fabs(op.scales[o]) + (op.bias ? std::fabs(op.bias[o]) : 0.0)) * (1.0 + std::fabs(slope));
+            if (!(most < FLT_MAX)) op.finite = false;
         }
     } else {
         for (int64_t i = 0; i < count * op.out; ++i) {

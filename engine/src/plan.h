@@ -84,6 +84,7 @@ struct Op {
     int precision = FLOATS, out_type = FLOATS;  // of a low convolution's input, or what quantize rounds to; of what it gives
     float level = 1;                            // what one step of a byte of the output is worth
     int zero = 0, in_zero = 0;                  // the byte that stands for 0
+    bool finite = false;                        // a convolution of bytes whose values cannot leave the finite numbers
 
     const float *weight = nullptr, *bias = nullptr, *slopes = nullptr, *scales = nullptr, *shift = nullptr;
     int64_t slope_count = 0;

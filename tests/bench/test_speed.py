@@ -50,6 +50,13 @@ def test_further_peers_agree_where_they_are_installed(name):
     assert record.failures == ()
 
 
+@pytest.mark.parametrize(("name", "note"), [("plain_d2_w8_int8", "int8"), ("plain_d2_w8_bf16", "float32")])
+def test_low_precision_meets_what_the_peer_has_of_the_kind(name, note):
+    record = measure_speed([open_subject(name, 0)], settings("ort"))
+    assert record.failures == ()
+    assert note in record.results[0].note
+
+
 def test_colour_goes_to_the_peers_too():
     plan = plan_of(
         ("a", conv((3, 8), bias=True), "input"),

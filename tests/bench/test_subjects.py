@@ -23,7 +23,27 @@ def test_dncnn_has_its_layers_in_all_and_subtracts_what_it_finds():
     assert (plan.nodes[-1].inputs[0], plan.nodes[-1].op.b) == ("input", -1.0)
 
 
-NAMES = ["plain_d1_w4", "dncnn_d3_w8", "bbcu_m_w8_x2", "fsrcnn_d6_s1_m1_x2", "edge_sr_cnn_c2_d1_s3_x3"]
+@pytest.mark.parametrize(("name", "rounding"), [("plain_d2_w8_int8", "quantize"), ("dncnn_d3_w8_bf16", "bfloat16")])
+def test_stacks_in_low_precision_round_what_all_but_the_first_convolution_reads(name, rounding):
+    model = open_subject(name, 0).model
+    kinds = {node.name: kind_of(node.op) for node in model.plan.nodes}
+    first, *others = [node for node in model.plan.nodes if isinstance(node.op, Conv2d)]
+    assert first.inputs == ("input",)
+    for node in others:
+        weight = model.tensors[node.tensors["weight"]]
+        assert kinds[node.inputs[0]] == rounding
+        assert (weight == np.rint(weight) if rounding == "quantize" else weight.view(np.uint32) & 0xFFFF == 0).all()
+
+
+NAMES = [
+    "plain_d1_w4",
+    "plain_d2_w8_int8",
+    "plain_d2_w8_bf16",
+    "dncnn_d3_w8",
+    "bbcu_m_w8_x2",
+    "fsrcnn_d6_s1_m1_x2",
+    "edge_sr_cnn_c2_d1_s3_x3",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,11 @@
 
 A runtime takes and gives float32 ``1 C H W``, laid out as it likes best before the clock starts; the engine takes and
 gives 8-bit pixels and converts them itself. Bicubic is 8 bits in and out on both sides.
+
+A model in low precision meets what a runtime has of the kind: bytes as ONNX writes them (QuantizeLinear and
+DequantizeLinear around convolutions, which ONNX Runtime and OpenVINO run on bytes), or the network on floats with
+OpenVINO's own bfloat16; ONNX Runtime has none for processors and stays on floats. They round at other places than
+the engine, so results are further apart.
 """
 
 import os
@@ -11,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +30,7 @@ from thinlens.runtime.reference.rows import run_rows
 ByteImage = npt.NDArray[np.uint8]
 FloatImage = npt.NDArray[np.float32]
 HALF_LEVEL = 0.5 / 255
+LOW_LEVELS = 32 * HALF_LEVEL  # one pixel in many: a rounding elsewhere goes on through all layers
 ONEDNN_ISA = {"avx2": "AVX2", "scalar": "SSE41"}  # what OpenVINO is held to for the engine's instruction set
 OWN_CHOICE = "instruction set of its own choice"
 
@@ -82,10 +89,12 @@ def _load_ort() -> None:
 def _ort(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     from thinlens.export.onnx import to_onnx
 
-    session = open_onnx(to_onnx(model), threads)
+    precision, plain = _precision(model), _on_floats(model)
+    session = open_onnx(to_onnx(plain), threads)
     feed = {INPUT: _planes(image)[None]}
-    note = f"ONNX Runtime, float32, height and width free, {OWN_CHOICE}"
-    return Run(lambda: session.run(["image"], feed)[0][0], _to_image, note)
+    runs = "float32" if precision == "bfloat16" else precision
+    note = f"ONNX Runtime, {runs}, height and width free, {OWN_CHOICE}"
+    return Run(lambda: session.run(["image"], feed)[0][0], _to_image, note, tolerance=TOLERANCES[precision])
 
 
 def _load_openvino() -> None:
@@ -102,16 +111,19 @@ def _openvino(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
 
     planes = _planes(image)[None]
     core = openvino.Core()
-    network = core.read_model(to_onnx(model))
+    precision = _precision(model)
+    network = core.read_model(to_onnx(_on_floats(model)))
     network.reshape(list(planes.shape))
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    hint = "bf16" if precision == "bfloat16" else "f32"  # bytes stay bytes beside either
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
     request = core.compile_model(network, "CPU", settings).create_infer_request()
 
     def call() -> Any:
         return request.infer([planes], share_inputs=True, share_outputs=True)[0][0]
 
     held = f"held to {ONEDNN_ISA[isa]}" if isa in ONEDNN_ISA else OWN_CHOICE
-    return Run(call, _to_image, f"OpenVINO, float32, height and width fixed, {held}")
+    note = f"OpenVINO, {precision}, height and width fixed, {held}"
+    return Run(call, _to_image, note, tolerance=TOLERANCES[precision])
 
 
 def _load_ncnn() -> None:
@@ -123,12 +135,14 @@ def _ncnn(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
 
     from thinlens.export.ncnn import IN, OUT, to_ncnn
 
-    text, weights = to_ncnn(model)
+    precision = _precision(model)
+    text, weights = to_ncnn(_on_floats(model))
     net, planes = ncnn.Net(), _planes(image)
     lq = ncnn.Mat(planes).clone()  # the first one does not keep the planes alive
     net.opt.num_threads, net.opt.openmp_blocktime = threads, 0
-    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
+    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "vulkan_compute"):
         setattr(net.opt, f"use_{name}", False)
+    net.opt.use_bf16_packed = net.opt.use_bf16_storage = precision == "bfloat16"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.bin"
         path.write_bytes(weights)  # from memory it would go on reading them where they were
@@ -140,7 +154,10 @@ def _ncnn(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
         extractor.input(IN, lq)
         return extractor.extract(OUT)[1]
 
-    return Run(call, lambda made: _to_image(np.array(made).reshape(-1, made.h, made.w)), f"ncnn, float32, {OWN_CHOICE}")
+    def to_image(made: Any) -> FloatImage:
+        return _to_image(np.array(made).reshape(-1, made.h, made.w))
+
+    return Run(call, to_image, f"ncnn, {precision}, {OWN_CHOICE}", tolerance=TOLERANCES[precision])
 
 
 def _load_opencv() -> None:
@@ -175,6 +192,21 @@ def _pillow(model: Model, image: ByteImage, threads: int, isa: str) -> Run:
     )
 
 
+def _precision(model: Model) -> str:
+    """What the model's convolutions run on: ``float32``, ``int8`` or ``bfloat16``."""
+    found = {type(node.op) for node in model.plan.nodes}
+    return "int8" if ops.Quantize in found else "bfloat16" if ops.Bfloat16 in found else "float32"
+
+
+def _on_floats(model: Model) -> Model:
+    """The model without roundings to bfloat16."""
+    plan = model.plan
+    names = {node.name: node.inputs[0] for node in plan.nodes if isinstance(node.op, ops.Bfloat16)}
+    kept = (node for node in plan.nodes if node.name not in names)
+    nodes = tuple(msgspec.structs.replace(n, inputs=tuple(names.get(i, i) for i in n.inputs)) for n in kept)
+    return Model({"main": msgspec.structs.replace(plan, nodes=nodes)}, model.tensors, model.card)
+
+
 def _scale(model: Model) -> int:
     if model.card.scale == 1:
         raise UnsupportedOpError("the model does not enlarge; bicubic is a peer of upscalers only")
@@ -203,6 +235,8 @@ def _to_image(planes: FloatImage) -> FloatImage:
 def _from_bytes(image: ByteImage) -> FloatImage:
     return np.divide(image, 255, dtype=np.float32)
 
+
+TOLERANCES = {"float32": HALF_LEVEL, "int8": LOW_LEVELS, "bfloat16": LOW_LEVELS}
 
 PEERS = {
     "ort": Peer(_ort, _load_ort, "onnx", ("onnx", "onnxruntime")),

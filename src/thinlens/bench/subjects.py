@@ -3,13 +3,15 @@
 How long a network takes does not depend on its weights, so that published ones need not be trained to be measured.
 Besides the configurations of `thinlens networks` there are plain stacks of 3x3 convolutions, on luma:
 ``plain_d8_w48`` has 8 layers of 48 channels between a first and a last one; ``dncnn_d17_w64`` is DnCNN in its
-inference form, 17 layers in all, its result subtracted from the image.
+inference form, 17 layers in all, its result subtracted from the image. ``plain_d8_w48_int8`` and ``..._bf16`` have all
+but the first layer in low precision.
 
 Source: Zhang et al., Beyond a Gaussian Denoiser, TIP 2017, section III.
 """
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -23,17 +25,18 @@ from thinlens.errors import ModelError, PlanError, RecordError, ShapeError
 from thinlens.image.resample import resize
 from thinlens.model import ops
 from thinlens.model.card import ModelCard, Training
-from thinlens.model.file import Model, content_hash, read_model
+from thinlens.model.file import Model, Tensors, content_hash, read_model
 from thinlens.model.graph import fitting_size
 from thinlens.model.plan import INPUT, Node, Plan
 from thinlens.model.value_range import to_unit_range
 from thinlens.models import find_model
 from thinlens.runtime.session import Session
 
-STACK = re.compile(r"(plain|dncnn)_d([1-9]\d?)_w([1-9]\d{0,2})", re.ASCII)
+STACK = re.compile(r"(plain|dncnn)_d([1-9]\d?)_w([1-9]\d{0,2})(?:_(int8|bf16))?", re.ASCII)
 SEEDS = 64  # that are tried
 SAMPLE = (48, 48)
 PLAIN_SHARE = 0.5  # of a result that must lie inside 0..1
+ROUNDINGS: dict[str, ops.Op] = {"int8": ops.Quantize(scale=1 / 64), "bf16": ops.Bfloat16()}  # bytes reach to 4
 ByteImage = npt.NDArray[np.uint8]
 
 
@@ -110,10 +113,18 @@ def plan_of(name: str) -> Plan:
         return lower(configuration.create(), configuration.channels)[0]
     depth, width = int(stack[2]), int(stack[3])
     residual = stack[1] == "dncnn"
-    return stack_plan([1, *[width] * (max(depth - 1, 1) if residual else depth + 1), 1], residual=residual)
+    channels = [1, *[width] * (max(depth - 1, 1) if residual else depth + 1), 1]
+    return stack_plan(channels, residual=residual, rounding=ROUNDINGS.get(stack[4]))
 
 
-def stack_plan(channels: list[int], *, residual: bool = False, scale: int = 1, pad_mode: ops.PadMode = "zero") -> Plan:
+def stack_plan(
+    channels: list[int],
+    *,
+    residual: bool = False,
+    scale: int = 1,
+    pad_mode: ops.PadMode = "zero",
+    rounding: ops.Op | None = None,
+) -> Plan:
     """3x3 convolutions with ReLU between them.
 
     Args:
@@ -121,6 +132,7 @@ def stack_plan(channels: list[int], *, residual: bool = False, scale: int = 1, p
         residual: whether the result is subtracted from the input.
         scale: of a pixel shuffle at the end; 1: there is none.
         pad_mode: of the convolutions.
+        rounding: of what convolutions other than the first read; None: they read floats.
     """
     nodes: list[Node] = []
 
@@ -133,10 +145,15 @@ def stack_plan(channels: list[int], *, residual: bool = False, scale: int = 1, p
     for index, (before, after) in enumerate(itertools.pairwise(channels)):
         if index:
             value = add(f"relu{index}", ops.Relu(), value)
+        sums = bool(index) and isinstance(rounding, ops.Quantize)
+        if index and rounding is not None:
+            value = add(f"rounded{index}", rounding, value)
         conv = ops.Conv2d(
-            in_channels=before, out_channels=after, kernel=(3, 3), padding=(1, 1), pad_mode=pad_mode, bias=True
+            in_channels=before, out_channels=after, kernel=(3, 3), padding=(1, 1), pad_mode=pad_mode, bias=not sums
         )
         value = add(f"conv{index}", conv, value)
+        if sums:
+            value = add(f"values{index}", ops.Affine(channels=after), value)
     if residual:
         value = add("difference", ops.Add(b=-1.0), INPUT, value)
     if scale > 1:
@@ -171,7 +188,7 @@ def make_picture(height: int, width: int, channels: int) -> ByteImage:
     return picture[:, :, 0] if channels == 1 else picture
 
 
-def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]:
+def _random_tensors(plan: Plan, seed: int) -> Tensors:
     """Weights of convolutions as He et al. (2015) draw them, or signs; small biases; slopes between 0.1 and 0.5.
 
     Sums of many branches grow with such weights: the second 16 seeds have half of them, the next a quarter, an eighth.
@@ -190,7 +207,21 @@ def _random_tensors(plan: Plan, seed: int) -> dict[str, npt.NDArray[np.float32]]
             else:
                 values = rng.uniform(0.1, 0.5, shape)
             tensors[node.tensors[role]] = values.astype(np.float32)
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.op, ops.Quantize | ops.Bfloat16):
+            _round_weights(node.op, plan.nodes[index + 1 :], tensors)
     return tensors
+
+
+def _round_weights(rounding: ops.Quantize | ops.Bfloat16, behind: Sequence[Node], tensors: Tensors) -> None:
+    """Round the weights of the convolution behind a rounding; in place."""
+    weight = tensors[behind[0].tensors["weight"]]
+    if isinstance(rounding, ops.Bfloat16):
+        weight.view(np.uint32)[...] &= 0xFFFF0000
+    else:  # whole numbers; the affine op behind them holds what one is worth
+        step = np.abs(weight).max(axis=(1, 2, 3)) / 127
+        np.rint(weight / step[:, None, None, None], out=weight)
+        tensors[behind[1].tensors["weight"]] = step * np.float32(rounding.scale)
 
 
 def _fan_in(op: ops.Conv2d | ops.ConvTranspose2d | ops.LineMemory) -> float:

@@ -28,7 +28,7 @@ Random = Annotated[
         "--random",
         metavar="NAME",
         help="A network with random weights, as `thinlens networks` names it (needs the extra `train`), or a stack "
-        "such as plain_d8_w48 or dncnn_d17_w64; may be repeated.",
+        "such as plain_d8_w48, plain_d8_w48_int8 or dncnn_d17_w64; may be repeated.",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the random weights.")]
