@@ -77,6 +77,7 @@ def test_transparent_pictures_are_left_out_with_a_note(thinlens, data, bench):
         (("--method", "int8", "--method", "bf16"), 2, "`bf16` after `int8`: rounded weights cannot be changed"),
         (("--method", "int8", "--ratio", "0.5"), 2, "`--ratio`: no effect on int8; it goes with dual-regression, cp"),
         (("--method", "bf16", "--finetune-steps", "5"), 2, "`--finetune-steps`: no effect on bf16"),
+        (("--method", "bf16", "--distil", "1"), 2, "`--distil`: no effect on bf16"),
         (("--method", "dcp", "--ratio", "1"), 2, "--ratio"),
         (("--method", "bidirectional"), 1, "has no information transmission modules"),
         (("--method", "binarize"), 1, "`small`: no 3x3 convolution between the first and the last one makes as many"),

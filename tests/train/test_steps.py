@@ -71,6 +71,21 @@ def test_pruning_trains_what_is_left(method):
     assert trunks.plan.channels()["sum"] == 3
 
 
+@pytest.mark.parametrize("method", ["dcp", "binarize"])
+def test_training_imitates_the_model_before_the_step(method):
+    """Where the teacher's weight is overwhelming, the result comes nearer to what it makes than without it."""
+    model, own = to_unit_range(trunk_model()), Options({"sigma": 10.0, "seed": 0}, finetune_steps=30, batch=2)
+    noisy = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+
+    def distance(distil):
+        student = take_step(model, method, images(1, (3,)), replace(own, distil=distil), Watch())
+        with torch.no_grad():
+            made = thaw(student.plan, student.tensors).eval()(noisy)
+            return (made - thaw(model.plan, model.tensors)(noisy)).square().mean().item()
+
+    assert distance(100.0) < distance(0.0)
+
+
 def test_widths_are_searched_within_the_table():
     plan = plan_of(
         ("head", conv((1, 16), bias=True), "input"),

@@ -55,6 +55,12 @@ def compress(
             min=0, metavar="N", help="Of dual-regression's search for each layer's share [300]; 0: equal ones."
         ),
     ] = None,
+    distil: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1000, metavar="WEIGHT", help="Training imitates the model as it was before the step, too [0]."
+        ),
+    ] = None,
     trunks: Annotated[bool, typer.Option("--trunks", help="Prune the channels of residual trunks too.")] = False,
     max_loss: Annotated[
         float | None,
@@ -84,7 +90,7 @@ def compress(
     _check_methods(method)
     _check_unused(method, WITH_RATIO, {"ratio": ratio, "trunks": trunks or None})
     _check_unused(method, ["dual-regression"], {"search-steps": search_steps})
-    _check_unused(method, TRAINED, {"finetune-steps": finetune_steps, "resume": resume or None})
+    _check_unused(method, TRAINED, {"finetune-steps": finetune_steps, "distil": distil, "resume": resume or None})
     path = find_model(model)
     source = read_model(path)
     degradation = degradation_of(source.card, scale, sigma, quality) | ({} if sigma is None else {"seed": seed})
@@ -93,6 +99,7 @@ def compress(
         "finetune_steps": STEPS if finetune_steps is None else finetune_steps,
         "search_steps": SEARCH if search_steps is None else search_steps,
         "trunks": trunks,
+        "distil": distil or 0.0,
         "seed": seed,
         "threads": threads or 1,
     }

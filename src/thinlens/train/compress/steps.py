@@ -85,6 +85,7 @@ class Options:
         seed: of all draws.
         lr: peak learning rate of the training.
         batch: crops a step.
+        distil: weight of a loss that imitates the model as it was before the step; 0: there is none.
         threads: of torch; the last bits of the weights depend on it.
     """
 
@@ -97,6 +98,7 @@ class Options:
     seed: int = 0
     lr: float = 1e-3
     batch: int = 16
+    distil: float = 0.0
     threads: int = 1
 
 
@@ -135,19 +137,21 @@ def take_step(model: Model, method: str, images: Sequence[Pixels], options: Opti
     _check_plans(model)
     low, high = model.card.value_range
     unit = to_unit_range(model)
-    work = _Work(method, draw_images(unit, images, options), options, LEVELS / (high - low), watch)
+    teacher = unit if options.distil else None
+    work = _Work(method, draw_images(unit, images, options), options, LEVELS / (high - low), watch, teacher)
     return STEPS[method](unit, work)
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step is given beside the model; ``gain`` brings features to those of pixels of 0..255."""
+    """What every step is given beside the model; ``gain`` brings features to those of pixels of 0..255, ``teacher`` is imitated."""
 
     method: str
     images: Images
     options: Options
     gain: float
     watch: Watch
+    teacher: Model | None
 
     def part(self, name: str) -> Watch:
         """The watch of a part of the step."""
@@ -165,6 +169,7 @@ class _Work:
             loss="l1",
             checkpoint_every=max(1, steps // SAVES),
             threads=options.threads,
+            distil=options.distil or 1.0,
         )
         return msgspec.structs.replace(loop, **fields)
 
@@ -305,7 +310,8 @@ def _binarize(model: Model, work: _Work) -> Model:
         network = binarize(model.plan, model.tensors, model.card.name)
     if work.options.finetune_steps:
         damage = _damage(**work.options.degradation)
-        fit_plain(network, work.images.pairs, work.loop(), work.options.seed, work.part("training"), damage)
+        loop, part = work.loop(), work.part("training")
+        fit_plain(network, work.images.pairs, loop, work.options.seed, part, damage, work.teacher)
     return _with_plan(model, *lower(network, model.plan.input_channels))
 
 
@@ -327,7 +333,8 @@ def _trained(model: Model, work: _Work, name: str, dual: float = 0.0) -> Model:
     """The model, trained further."""
     if not work.options.finetune_steps:
         return model
-    return finetune_model(model, work.loop(dual=dual), work.images.pairs, work.options.seed, work.part(name))
+    loop, seed = work.loop(dual=dual), work.options.seed
+    return finetune_model(model, loop, work.images.pairs, seed, work.part(name), work.teacher)
 
 
 STEPS: dict[str, Callable[[Model, _Work], Model]] = {
