@@ -73,14 +73,14 @@ def run(network: nn.Module, image: np.ndarray) -> np.ndarray:
 def test_an_assembled_network_restores_what_the_phases_restore(kind: Kind, pairs: list[Pair]) -> None:
     network = EdgeSR(kind, 3, 2, 2)
     samples = sample_patches(pairs, (0, 0), 3, 500, [0])
-    module = PhaseFilters(kind, create_filters(kind, 1, 2, 3, [0]), whiten(samples.patches))
-    filters = module.folded()[0].detach().float().numpy().reshape(GROUPS[kind], 2, 3, 3)
+    module = PhaseFilters(kind, [create_filters(kind, 1, 2, 3, [0])], whiten(samples.patches))
+    filters = module.folded()[0][0].detach().float().numpy().reshape(GROUPS[kind], 2, 3, 3)
     whole = network.create()
     with torch.no_grad():
         whole.get_parameter("filter.weight").copy_(torch.from_numpy(assemble({(0, 0): filters}, 2)))
         patches = torch.from_numpy(samples.patches).float().reshape(-1, 1, 3, 3) / 255
         centre = whole(patches)[:, 0, 2, 2]  # output pixel of phase 0 0 over the patch's centre
-        torch.testing.assert_close(module(torch.from_numpy(samples.patches))[0], centre, atol=1e-5, rtol=0)
+        torch.testing.assert_close(module(torch.from_numpy(samples.patches))[0][0], centre, atol=1e-5, rtol=0)
 
 
 def test_whitened_patches_are_uncorrelated() -> None:
@@ -94,8 +94,8 @@ def test_whitened_patches_are_uncorrelated() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_whitening_is_folded_back_exactly(kind: Kind, pairs: list[Pair]) -> None:
     filters = create_filters(kind, 2, 3, 5, [1])
-    module = PhaseFilters(kind, filters, whiten(sample_patches(pairs, (0, 0), 5, 500, [0]).patches))
-    torch.testing.assert_close(module.folded().float(), filters, atol=1e-5, rtol=1e-5)
+    module = PhaseFilters(kind, [filters], whiten(sample_patches(pairs, (0, 0), 5, 500, [0]).patches))
+    torch.testing.assert_close(module.folded()[0].float(), filters, atol=1e-5, rtol=1e-5)
 
 
 def test_candidates_compete_as_published() -> None:
@@ -121,20 +121,20 @@ def test_training_beats_its_start_and_keeps_the_best_start(kind: Kind, pairs: li
     settings = SharedPhase(steps=150, batch=256, starts=3, patches=2048, val_patches=1024, lr=1e-2, warmup=10, ema=0.9)
     network = EdgeSR(kind, 3, 2, 2)
     train, val = sample_patches(pairs, (0, 0), 3, 2048, [0]), sample_patches(pairs, (0, 0), 3, 1024, [1])
-    result = fit_phase(network, (0, 0), train, val, settings, 0, Watch())
+    (result,) = fit_phase([network], (0, 0), train, val, settings, 0, Watch())
     start = create_filters(kind, 3, 2, 3, [0, 0, 0])
-    before = measure(PhaseFilters(kind, start, torch.eye(9, dtype=torch.float64)), val, 256)
+    before = measure(PhaseFilters(kind, [start], torch.eye(9, dtype=torch.float64)), val, 256)[0]
     assert len(result.val_mse) == 3
     assert max(result.val_mse) < 0.7 * min(before)
     best = torch.from_numpy(result.filters).reshape(1, GROUPS[kind], 2, 9)
-    again = measure(PhaseFilters(kind, best, torch.eye(9, dtype=torch.float64)), val, 256)
+    again = measure(PhaseFilters(kind, [best], torch.eye(9, dtype=torch.float64)), val, 256)[0]
     assert again[0] == pytest.approx(min(result.val_mse), rel=1e-3)
 
 
 def test_all_phases_of_x3_are_trained(pairs: list[Pair]) -> None:
     settings = SharedPhase(steps=2, batch=64, starts=1, patches=128, val_patches=64)
     thirds = [create_pair(smooth_image(seed), 3) for seed in range(2)]
-    weight = fit_shared_phase(EdgeSR("tm", 3, 2, 3), thirds, thirds, settings, 0, Watch())
+    (weight,) = fit_shared_phase([EdgeSR("tm", 3, 2, 3)], thirds, thirds, settings, 0, Watch())
     assert weight.shape == (2 * 2 * 9, 1, 3, 3)
     corners = weight.reshape(4, 3, 3, 3, 3)[:, [0, 0, 2, 2], [0, 2, 0, 2]]
     for symmetry, corner in zip((0, 2, 1, 3), corners.swapaxes(0, 1), strict=True):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thinlens.cli import sweep
 from thinlens.cli.bench import memory, replay, speed
 from thinlens.cli.compress import compress
 from thinlens.cli.doctor import doctor
@@ -55,6 +56,15 @@ GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]]
         "analyse",
         "Study a model.",
         ((sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),),
+    ),
+    (
+        "sweep",
+        "Train a grid of recipes, by any number of processes.",
+        (
+            (sweep.run, "thinlens sweep run recipes/sweeps/edge_sr.toml -o runs/pool --data images"),
+            (sweep.work, "thinlens sweep work runs/pool"),
+            (sweep.status, "thinlens sweep status runs/pool"),
+        ),
     ),
 )
 

@@ -79,7 +79,7 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
     fabric = Fabric(accelerator=settings.accelerator, devices=1)
     wrapped, optimiser = fabric.setup(module, create_optimiser(module, settings))
     run = _Run(module, optimiser, [p.detach().clone() for p in module.parameters()])
-    step, begun = run.resume(watch), time.monotonic()
+    step, begun = run.resume(watch), (time.monotonic(), time.process_time())
     units = [unit for unit in module.modules() if isinstance(unit, BinaryUnit)]
     while step < settings.steps:
         for unit in units:
@@ -169,9 +169,11 @@ class _Run:
         self.module.cpu()
 
 
-def _report(watch: Watch, step: int, settings: Loop, loss: float, begun: float) -> None:
+def _report(watch: Watch, step: int, settings: Loop, loss: float, begun: tuple[float, float]) -> None:
     if not math.isfinite(loss):
         raise RecipeError(f"{watch.name}: the loss is {loss} at step {step}; lower `loop.lr` (it is {settings.lr})")
-    seconds = round(time.monotonic() - begun, 3)
-    watch.log(step=step, loss=loss, lr=rate(step - 1, settings), seconds=seconds)
+    seconds, core = (
+        round(now - then, 3) for now, then in zip((time.monotonic(), time.process_time()), begun, strict=True)
+    )
+    watch.log(step=step, loss=loss, lr=rate(step - 1, settings), seconds=seconds, core_seconds=core)
     watch.progress(watch.name, step, settings.steps)

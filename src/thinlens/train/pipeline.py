@@ -1,6 +1,7 @@
 """From a recipe to a model file: images -> pairs -> training -> plan -> `model.safetensors`."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -52,15 +53,15 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
         ImageError: if an image is damaged.
     """
     configuration = configuration_of(recipe)
-    _check_fits(recipe, configuration)
+    check_fits(recipe, configuration)
     root = Path(recipe.data.root)
     folders = find_images(root, recipe.data.train, permissive=recipe.data.terms == "permissive")
     held_out = find_images(root, recipe.data.val)
-    _claim(directory, recipe, resume=resume)
+    claim(directory, recipe, resume=resume)
     begun = time.monotonic()
-    pairs = _read(folders, configuration, "training images", progress)
-    val = _read(held_out, configuration, "validation images", progress)
-    network = train_network(recipe, configuration, pairs, val, Watch("training", directory, progress))
+    pairs = read_pairs(folders, configuration, "training images", progress)
+    val = read_pairs(held_out, configuration, "validation images", progress)
+    (network,) = train_networks([recipe], pairs, val, Watch("training", directory, progress))
     minutes = None if resume else round((time.monotonic() - begun) / 60, 2)
     model = to_model(network, recipe, tuple(folder.source() for folder in folders), minutes)
     write_model(directory / MODEL, model, overwrite=True)
@@ -79,33 +80,44 @@ def configuration_of(recipe: Recipe) -> Configuration:
     return find_configuration(recipe.network)
 
 
-def train_network(
-    recipe: Recipe, configuration: Configuration, train: list[Pair], val: list[Pair], watch: Watch
-) -> nn.Module:
+def train_networks(recipes: Sequence[Recipe], train: list[Pair], val: list[Pair], watch: Watch) -> list[nn.Module]:
     """Train a fresh network, or one of a model file, by the recipe's loop, on pairs of its scale.
 
+    Args:
+        recipes: one; or several by ``shared_phase`` that differ in nothing but the candidates of their networks.
+        train: training pairs.
+        val: validation pairs.
+        watch: where checkpoints and log go.
+
     Returns:
-        The network; with its dual maps, if it has some, a `thinlens.train.losses.dual_regression.DualRegression`.
+        The networks; with its dual maps, if it has some, a `thinlens.train.losses.dual_regression.DualRegression`.
 
     Raises:
         RecipeError: as in `run_recipe`.
     """
-    loop = recipe.loop
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = trained = configuration.create()
-        if isinstance(loop, Plain):
-            network = train_form(network, loop.branches, loop.space)
-            maps = configuration.maps() if isinstance(configuration, Thawed) else {}
-            trained = with_maps(network, maps, loop, configuration.scale, configuration.channels)
-    if isinstance(loop, SharedPhase) and isinstance(configuration, EdgeSR):
-        weight = fit_shared_phase(configuration, train, val, loop, recipe.seed, watch)
+    recipe, loop = recipes[0], recipes[0].loop
+    if isinstance(loop, Plain):
+        return [_train_plain(recipe, loop, train, watch)]
+    configurations = [configuration_of(each) for each in recipes]
+    one_layer = [each for each in configurations if isinstance(each, EdgeSR)]  # all of them, by `check_fits`
+    networks = [each.create() for each in one_layer]
+    weights = fit_shared_phase(one_layer, train, val, loop, recipe.seed, watch)
+    for network, weight in zip(networks, weights, strict=True):
         with torch.no_grad():
             network.get_parameter("filter.weight").copy_(torch.from_numpy(weight))
-    elif isinstance(loop, Plain):
-        if isinstance(loop, Narrowed) and isinstance(network, EdgeSRCNN):
-            narrow(network, train, loop, recipe.seed)
-        fit_plain(trained, train, loop, recipe.seed, watch, damage_of(recipe.data))
+    return networks
+
+
+def _train_plain(recipe: Recipe, loop: Plain, train: list[Pair], watch: Watch) -> nn.Module:
+    configuration = configuration_of(recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = train_form(configuration.create(), loop.branches, loop.space)
+        maps = configuration.maps() if isinstance(configuration, Thawed) else {}
+        trained = with_maps(network, maps, loop, configuration.scale, configuration.channels)
+    if isinstance(loop, Narrowed) and isinstance(network, EdgeSRCNN):
+        narrow(network, train, loop, recipe.seed)
+    fit_plain(trained, train, loop, recipe.seed, watch, damage_of(recipe.data))
     return trained
 
 
@@ -158,7 +170,8 @@ def to_model(network: nn.Module, recipe: Recipe, data: tuple[DataSource, ...], m
     return Model(plans, tensors, card)
 
 
-def _check_fits(recipe: Recipe, configuration: Configuration) -> None:
+def check_fits(recipe: Recipe, configuration: Configuration) -> None:
+    """Raise RecipeError if a recipe's loop or data do not suit its network."""
     _check_damage(recipe, task_of(configuration))
     if len(scales_of(configuration)) > 1:
         _check_joint(recipe)
@@ -227,7 +240,8 @@ def scales_of(configuration: Configuration) -> tuple[int, ...]:
     return several or (configuration.scale,)
 
 
-def _read(folders: list[ImageFolder], configuration: Configuration, name: str, progress: Progress) -> list[Pair]:
+def read_pairs(folders: list[ImageFolder], configuration: Configuration, name: str, progress: Progress) -> list[Pair]:
+    """Pairs of the scales and colours of a network; ``progress`` hears of them under ``name``."""
     files = [path for folder in folders for path in folder.files]
     pairs: list[Pair] = []
     for scale in scales_of(configuration):
@@ -237,8 +251,8 @@ def _read(folders: list[ImageFolder], configuration: Configuration, name: str, p
     return pairs
 
 
-def _claim(directory: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make `directory` this recipe's, or check that it is."""
+def claim(directory: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make `directory` this recipe's, or check that it is; errors as in `run_recipe`."""
     held = directory / RECIPE
     if resume and held.is_file():
         if held.read_bytes() != recipe.canonical():

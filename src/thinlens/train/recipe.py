@@ -223,8 +223,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecipeError(f"`{path}`: cannot be read as TOML: {reason}") from error
-    for override in overrides:
-        _override(table, override)
+    for text in overrides:
+        override(table, text)
     return to_recipe(table, where=str(path))
 
 
@@ -263,16 +263,16 @@ def _check_loop(loop: SharedPhase | Plain, where: str) -> None:
                 )
 
 
-def _override(table: dict[str, Any], override: str) -> None:
+def override(table: dict[str, Any], text: str) -> None:
     """Put one ``a.b=value`` into a table, in place; a value that is not TOML is text."""
-    path, equals, text = override.partition("=")
+    path, equals, wanted = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise RecipeError(f"--set: got `{override}`; accepted: key=value, such as `loop.steps=100`")
+        raise RecipeError(f"--set: got `{text}`; accepted: key=value, such as `loop.steps=100`")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {wanted}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a shell takes quotes away: `data.root=/some/where` means the text
+        value = wanted  # a shell takes quotes away: `data.root=/some/where` means the text
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):

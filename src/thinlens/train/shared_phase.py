@@ -15,6 +15,7 @@ Source of the networks: see `thinlens.train.networks.edge_sr`; the training is o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,7 @@ LOGIT_SPREAD = 4.0
 LEAST_VARIANCE = 1e-9
 WHITENING_PATCHES = 200_000
 TRAIN, VAL = 0, 1
+CACHED = 4096  # samples whose candidates are worked on at a time
 
 
 def orbits(scale: int) -> dict[Phase, list[tuple[Phase, int]]]:
@@ -65,48 +67,131 @@ def orbits(scale: int) -> dict[Phase, list[tuple[Phase, int]]]:
 
 
 class PhaseFilters(nn.Module):
-    """Filters of one phase, for several starts at once, on whitened patches.
+    """Filters of one phase, of several networks of one kind and kernel size at once, on whitened patches.
+
+    Networks and starts do not touch each other: each ends where it would end alone.
 
     Args:
         kind: of the competition.
-        weight: ``(starts, groups, C, K * K)``: values, (queries,) keys; acts on plain patches in 0..1.
+        first: of each network ``(starts, groups, C, K * K)``: values, (queries,) keys; act on plain patches in 0..1.
         whitening: ``(K * K, K * K)`` float64, M.
     """
 
     whitening: torch.Tensor
 
-    def __init__(self, kind: Kind, weight: torch.Tensor, whitening: torch.Tensor) -> None:
+    def __init__(self, kind: Kind, first: Sequence[torch.Tensor], whitening: torch.Tensor) -> None:
         super().__init__()
         self.kind = kind
-        self.weight = nn.Parameter(torch.linalg.solve(whitening, weight.double().mT).mT.float())
+        self.shapes = [filters.shape[:-1] for filters in first]
+        rows = torch.cat([filters.flatten(0, -2) for filters in first])
+        self.weight = nn.Parameter(torch.linalg.solve(whitening, rows.double().mT).mT.float())
         self.register_buffer("whitening", whitening, persistent=False)
 
-    def folded(self) -> torch.Tensor:
-        """The filters that act on plain patches: ``(starts, groups, C, K * K)`` float64."""
-        return self.weight.double() @ self.whitening.mT
+    def filters(self) -> torch.Tensor:
+        """The filters that act on 8-bit patches: ``(rows, K * K)``, in the precision of the training."""
+        return (self.weight.double() @ self.whitening.mT / 255).to(self.weight.dtype)
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+    def folded(self) -> list[torch.Tensor]:
+        """Of each network the filters that act on plain patches: ``(starts, groups, C, K * K)`` float64."""
+        return self.split(self.weight.double() @ self.whitening.mT)
+
+    def split(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """``(rows, n)`` -> of each network ``(starts, groups, C, n)``, views."""
+        parts = torch.split(rows, [shape.numel() for shape in self.shapes])
+        return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def forward(self, patches: torch.Tensor) -> list[torch.Tensor]:
         """Restore one value a patch.
 
         Args:
             patches: ``(samples, K * K)`` uint8.
 
         Returns:
-            ``(starts, samples)`` float32, 1 is white.
+            Of each network ``(starts, samples)``, 1 is white.
         """
-        filters = (self.folded() / 255).float()
-        starts, groups, candidates, taps = filters.shape
-        z = (filters.reshape(-1, taps) @ patches.float().T).view(starts, groups, candidates, -1)
-        return compete(self.kind, z)
+        z = self.filters() @ patches.to(self.weight.dtype).T
+        return [compete(self.kind, part) for part in self.split(z)]
+
+    def loss(self, patches: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean squared errors of all networks and starts, added up; its gradient costs half of autograd's.
+
+        Args:
+            patches: ``(samples, K * K)`` uint8.
+            targets: ``(samples,)`` uint8.
+        """
+        loss: torch.Tensor = _Learn.apply(self.weight, self, patches, targets)  # type: ignore[no-untyped-call]
+        return loss
 
 
 def compete(kind: Kind, z: torch.Tensor) -> torch.Tensor:
     """Let candidates compete: ``(starts, groups, C, samples)`` -> ``(starts, samples)``; formulas as in `EdgeSR`."""
-    values, *others = z.unbind(dim=1)  # its gradient is one stack; slices would each fill and add a whole z
+    values, *others = z.unbind(dim=1)
     if kind == "max":
         return values.amax(dim=1)
     logits = others[0] if kind == "tm" else others[0] * others[1]
     return (values * logits.softmax(dim=1)).sum(dim=1)
+
+
+class _Learn(torch.autograd.Function):
+    """The loss of `PhaseFilters`, its gradient written by hand: a few passes over candidates still in cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: torch.Tensor, module: PhaseFilters, patches: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        filters = module.filters()
+        gradient, loss = torch.zeros_like(filters), torch.zeros((), dtype=filters.dtype, device=filters.device)
+        for some, wanted in zip(torch.split(patches, CACHED), torch.split(targets, CACHED), strict=True):
+            x = some.to(filters.dtype)
+            z = filters @ x.T
+            for part in module.split(z):
+                loss += descend(module.kind, part, wanted.to(filters.dtype) / 255, len(targets))
+            gradient.addmm_(z, x)
+        ctx.save_for_backward((gradient.double() @ module.whitening / 255).to(weight.dtype))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return slopes[0] * gradient, None, None, None
+
+
+def descend(kind: Kind, z: torch.Tensor, targets: torch.Tensor, total: int) -> torch.Tensor:
+    """Put the gradient of the mean squared error in the place of the candidates.
+
+    With shares p = softmax(l) and error e = sum_c v_c p_c - target, the slope r is 2 e / total, of v_c it is r p_c and
+    of l_c it is r p_c (v_c - sum_c v_c p_c); logits l are k or q k. Of eSR-MAX the winner alone has a slope.
+
+    Args:
+        kind: of the competition.
+        z: ``(starts, groups, C, samples)``; overwritten.
+        targets: ``(samples,)``, 1 is white.
+        total: samples of the whole batch.
+
+    Returns:
+        The squared errors of the samples of all starts over ``total``, added up.
+    """
+    values, *others = z.unbind(dim=1)
+    if kind == "max":
+        restored = values.amax(dim=1, keepdim=True)
+        error = restored - targets
+        values.eq_(restored).mul_(error * (2 / total))
+        return error.square().sum() / total
+    logits = others[0] if kind == "tm" else others[0] * others[1]
+    share = logits.softmax(dim=1)
+    restored = (values * share).sum(dim=1, keepdim=True)
+    error = restored - targets
+    values.sub_(restored)
+    share.mul_(error * (2 / total))
+    values.mul_(share)  # now the slopes of the logits
+    if kind == "tm":
+        others[0].copy_(values)
+    else:
+        torch.mul(values, others[1], out=logits)
+        torch.mul(values, others[0], out=others[1])
+        others[0].copy_(logits)
+    values.copy_(share)
+    return error.square().sum() / total
 
 
 def create_filters(kind: Kind, starts: int, candidates: int, kernel_size: int, seed: Sequence[int]) -> torch.Tensor:
@@ -148,12 +233,18 @@ class PhaseResult:
 
 
 def fit_phase(
-    network: EdgeSR, phase: Phase, train: PatchSet, val: PatchSet, settings: SharedPhase, seed: int, watch: Watch
-) -> PhaseResult:
-    """Train the filters of one phase from several starts and keep the best on validation patches.
+    networks: Sequence[EdgeSR],
+    phase: Phase,
+    train: PatchSet,
+    val: PatchSet,
+    settings: SharedPhase,
+    seed: int,
+    watch: Watch,
+) -> list[PhaseResult]:
+    """Train the filters of one phase of networks from several starts and keep each one's best on validation patches.
 
     Args:
-        network: its kind, kernel size and candidates.
+        networks: of one kind and kernel size.
         phase: row and column.
         train: training patches; batches are taken from it in turn.
         val: validation patches.
@@ -161,36 +252,37 @@ def fit_phase(
         seed: of the starts.
         watch: where checkpoints and log go.
     """
-    first = create_filters(network.kind, settings.starts, network.candidates, network.kernel_size, [seed, *phase])
-    module = PhaseFilters(network.kind, first, whiten(train.patches))
+    kind, side = networks[0].kind, networks[0].kernel_size
+    first = [create_filters(kind, settings.starts, n.candidates, side, [seed, *phase]) for n in networks]
+    module = PhaseFilters(kind, first, whiten(train.patches))
     patches, targets = torch.from_numpy(train.patches), torch.from_numpy(train.targets)
     batches = len(patches) // settings.batch
 
     def loss(filters: nn.Module, step: int) -> torch.Tensor:
         at = step % batches * settings.batch
         chosen = slice(at, at + settings.batch)
-        device = next(filters.parameters()).device
-        error: torch.Tensor = filters(patches[chosen].to(device)) - targets[chosen].to(device).float() / 255
-        return error.square().mean(dim=1).sum()  # starts do not touch each other
+        device = module.weight.device
+        return module.loss(patches[chosen].to(device), targets[chosen].to(device))
 
     fit(module, loss, settings, watch)
-    val_mse = measure(module, val, settings.batch)
-    watch.log(val_mse=val_mse)
-    best = int(np.argmin(val_mse))
-    side = network.kernel_size
-    filters = module.folded()[best].detach().float().numpy()
-    return PhaseResult(filters.reshape(*filters.shape[:2], side, side), tuple(val_mse))
+    results = []
+    for network, filters, errors in zip(networks, module.folded(), measure(module, val, settings.batch), strict=True):
+        watch.log(network=network.name, val_mse=errors)
+        best = filters[int(np.argmin(errors))].detach().float().numpy()
+        results.append(PhaseResult(best.reshape(*best.shape[:2], side, side), tuple(errors)))
+    return results
 
 
-def measure(module: PhaseFilters, patches: PatchSet, batch: int) -> list[float]:
-    """Mean squared error of each start, values in 0..1."""
-    total = torch.zeros(module.weight.shape[0], dtype=torch.float64)
+def measure(module: PhaseFilters, patches: PatchSet, batch: int) -> list[list[float]]:
+    """Mean squared error of each start of each network, values in 0..1."""
+    totals = [torch.zeros(shape[0], dtype=torch.float64) for shape in module.shapes]
     with torch.no_grad():
         for at in range(0, len(patches.targets), batch):
             target = torch.from_numpy(patches.targets[at : at + batch]).float() / 255
-            error = module(torch.from_numpy(patches.patches[at : at + batch])) - target
-            total += error.square().sum(dim=1, dtype=torch.float64)
-    return [float(value) for value in total / len(patches.targets)]
+            restored = module(torch.from_numpy(patches.patches[at : at + batch]))
+            for total, values in zip(totals, restored, strict=True):
+                total += (values - target).square().sum(dim=1, dtype=torch.float64)
+    return [(total / len(patches.targets)).tolist() for total in totals]
 
 
 def assemble(filters: dict[Phase, Array], scale: int) -> Array:
@@ -212,29 +304,36 @@ def assemble(filters: dict[Phase, Array], scale: int) -> Array:
 
 
 def fit_shared_phase(
-    network: EdgeSR, train: Sequence[Pair], val: Sequence[Pair], settings: SharedPhase, seed: int, watch: Watch
-) -> Array:
-    """Train all phases of a one-layer upscaler.
+    networks: Sequence[EdgeSR],
+    train: Sequence[Pair],
+    val: Sequence[Pair],
+    settings: SharedPhase,
+    seed: int,
+    watch: Watch,
+) -> list[Array]:
+    """Train all phases of one-layer upscalers that differ in nothing but their candidates.
+
+    One alone costs as much as the others leave it: all share the batch, its copy in cache and one product a step.
 
     Args:
-        network: what to train.
-        train: training pairs of the network's scale.
+        networks: what to train.
+        train: training pairs of the networks' scale.
         val: validation pairs, by which each phase's best start is chosen.
         settings: of the loop.
         seed: of patches and starts.
         watch: where checkpoints and log go; phases add their names.
 
     Returns:
-        The weight of the convolution, see `assemble`.
+        The weight of each network's convolution, see `assemble`.
 
     Raises:
         RecipeError: if no image holds a patch, or the loss leaves the finite numbers.
     """
-    filters: dict[Phase, Array] = {}
-    for phase in orbits(network.scale):
+    scale, side = networks[0].scale, networks[0].kernel_size
+    found: dict[Phase, list[PhaseResult]] = {}
+    for phase in orbits(scale):
         part = Watch(f"phase {phase[0]} {phase[1]}", watch.folder, watch.progress)
-        draw = network.kernel_size, settings.patches, [seed, TRAIN, *phase]
-        samples = sample_patches(train, phase, *draw)
-        held_out = sample_patches(val, phase, network.kernel_size, settings.val_patches, [seed, VAL, *phase])
-        filters[phase] = fit_phase(network, phase, samples, held_out, settings, seed, part).filters
-    return assemble(filters, network.scale)
+        samples = sample_patches(train, phase, side, settings.patches, [seed, TRAIN, *phase])
+        held_out = sample_patches(val, phase, side, settings.val_patches, [seed, VAL, *phase])
+        found[phase] = fit_phase(networks, phase, samples, held_out, settings, seed, part)
+    return [assemble({phase: each[i].filters for phase, each in found.items()}, scale) for i in range(len(networks))]
