@@ -13,9 +13,10 @@ from thinlens.errors import OutputError, RecipeError, UnknownNameError
 from thinlens.model.file import read_model
 from thinlens.model.outputs import model_of_output
 from thinlens.runtime.session import Session
+from thinlens.train.loop import Paused
 from thinlens.train.lower import lower
 from thinlens.train.networks import find_configuration
-from thinlens.train.pipeline import run_recipe
+from thinlens.train.pipeline import minutes_taken, run_recipe
 from thinlens.train.recipe import Recipe, to_recipe
 
 SHARED = {"kind": "shared_phase", "steps": 6, "batch": 32, "patches": 128, "val_patches": 64, "checkpoint_every": 4}
@@ -62,6 +63,37 @@ def test_the_same_recipe_gives_the_same_weights_stopped_or_not(
     np.testing.assert_array_equal(resumed.tensors["filter.weight"], whole.tensors["filter.weight"])
     other = read_model(run_recipe(msgspec.structs.replace(recipe, seed=1), tmp_path / "other"))
     assert (other.tensors["filter.weight"] != whole.tensors["filter.weight"]).any()
+
+
+@pytest.mark.parametrize("loop", [SHARED, PLAIN])
+def test_a_training_pauses_when_its_minutes_are_over_and_goes_on(
+    root: Path, tmp_path: Path, loop: dict[str, object]
+) -> None:
+    recipe, run = recipe_for(root, loop), tmp_path / "run"
+    steps = []
+    for _ in range(7):
+        with pytest.raises(Paused) as paused:
+            run_recipe(recipe, run, resume=bool(steps), minutes=0)
+        steps.append((paused.value.name, paused.value.step))
+        if paused.value.step == 5:
+            break
+    assert [step for _, step in steps] == [1, 2, 3, 4, 5]
+    whole = read_model(run_recipe(recipe, tmp_path / "whole"))
+    resumed = read_model(run_recipe(recipe, run, resume=True))
+    np.testing.assert_array_equal(resumed.tensors["filter.weight"], whole.tensors["filter.weight"])
+
+
+def test_minutes_are_those_of_all_that_was_done(tmp_path: Path) -> None:
+    lines = [
+        {"part": "a", "step": 200, "seconds": 60.0},
+        {"part": "a", "resumed_at": 100},
+        {"part": "a", "step": 200, "seconds": 30.0},
+        {"part": "b", "step": 200, "seconds": 90.0},
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"part": "b", "st')
+    assert minutes_taken(log) == 3.0
+    assert minutes_taken(tmp_path / "none") == 0.0
 
 
 IN_COLOUR = {**PLAIN, "crop": 16, "loss": "charbonnier", "fourier": 0.1}

@@ -34,19 +34,35 @@ def ignore_progress(name: str, done: float, total: float) -> None:
     """Progress that nobody watches."""
 
 
+class Paused(Exception):  # noqa: N818  # nothing is wrong
+    """A training has used up its time; its checkpoint is where it goes on.
+
+    Args:
+        name: of the part that was at work.
+        step: steps done.
+        steps: in all.
+    """
+
+    def __init__(self, name: str, step: int, steps: int) -> None:
+        super().__init__(f"{name}: paused after step {step} of {steps}")
+        self.name, self.step, self.steps = name, step, steps
+
+
 @dataclass(frozen=True)
 class Watch:
-    """Where a training leaves its traces.
+    """Where a training leaves its traces, and how long it may take.
 
     Args:
         name: of this part of the training, such as ``phase 0 1``: for progress and log, and the checkpoints' folder.
         folder: holds ``log.jsonl`` and ``checkpoints/``; None: nothing is written.
         progress: called with (name, steps done, steps in all) now and then.
+        until: by `time.monotonic`, when to save a checkpoint and raise `Paused`; None: never.
     """
 
     name: str = "training"
     folder: Path | None = None
     progress: Progress = ignore_progress
+    until: float | None = None
 
     @property
     def checkpoints(self) -> Path | None:
@@ -72,6 +88,7 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
 
     Raises:
         RecipeError: if the loss leaves the finite numbers, or there is no such accelerator.
+        Paused: if the watch's time is up before the last step.
     """
     if settings.accelerator == "cuda" and not torch.cuda.is_available():
         raise RecipeError('`loop.accelerator`: got "cuda", but torch finds no CUDA device here; accepted: "cpu"')
@@ -91,10 +108,13 @@ def fit(module: nn.Module, loss: Loss, settings: Loop, watch: Watch) -> None:
         optimiser.step()
         run.average(step, settings.ema)
         step += 1
-        if step % LOG_EVERY == 0 or step == settings.steps:
+        pauses = watch.until is not None and step < settings.steps and time.monotonic() > watch.until
+        if step % LOG_EVERY == 0 or step == settings.steps or pauses:
             _report(watch, step, settings, value.item(), begun)
-        if step % settings.checkpoint_every == 0 or step == settings.steps:
+        if step % settings.checkpoint_every == 0 or step == settings.steps or pauses:
             run.save(watch, step)
+        if pauses:
+            raise Paused(watch.name, step, settings.steps)
     run.finish()
 
 

@@ -1,5 +1,6 @@
 """From a recipe to a model file: images -> pairs -> training -> plan -> `model.safetensors`."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,9 +31,17 @@ from thinlens.train.shared_phase import fit_shared_phase
 
 MODEL = "model.safetensors"
 RECIPE = "recipe.json"
+LOG = "log.jsonl"
 
 
-def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progress: Progress = ignore_progress) -> Path:
+def run_recipe(
+    recipe: Recipe,
+    directory: Path,
+    *,
+    resume: bool = False,
+    minutes: float | None = None,
+    progress: Progress = ignore_progress,
+) -> Path:
     """Train what a recipe says.
 
     On the CPU the same recipe gives the same weights, killed and resumed or not.
@@ -41,6 +50,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
         recipe: checked; `data.root` is relative to the current folder.
         directory: gets `model.safetensors`, `log.jsonl`, `recipe.json` and `checkpoints/`; made if missing.
         resume: go on with the training that `directory` holds.
+        minutes: how long to train, reading the images apart; None: to the end.
         progress: called with (part, steps done, steps in all) now and then.
 
     Returns:
@@ -51,6 +61,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
         RecipeError: if the recipe does not fit the images, the network, or the training to be resumed.
         UnknownNameError: if no network has the recipe's name.
         ImageError: if an image is damaged.
+        Paused: if the minutes are over before the training is.
     """
     configuration = configuration_of(recipe)
     check_fits(recipe, configuration)
@@ -58,14 +69,35 @@ def run_recipe(recipe: Recipe, directory: Path, *, resume: bool = False, progres
     folders = find_images(root, recipe.data.train, permissive=recipe.data.terms == "permissive")
     held_out = find_images(root, recipe.data.val)
     claim(directory, recipe, resume=resume)
-    begun = time.monotonic()
     pairs = read_pairs(folders, configuration, "training images", progress)
     val = read_pairs(held_out, configuration, "validation images", progress)
-    (network,) = train_networks([recipe], pairs, val, Watch("training", directory, progress))
-    minutes = None if resume else round((time.monotonic() - begun) / 60, 2)
-    model = to_model(network, recipe, tuple(folder.source() for folder in folders), minutes)
+    until = None if minutes is None else time.monotonic() + 60 * minutes
+    (network,) = train_networks([recipe], pairs, val, Watch("training", directory, progress, until))
+    taken = minutes_taken(directory / LOG)
+    model = to_model(network, recipe, tuple(folder.source() for folder in folders), taken)
     write_model(directory / MODEL, model, overwrite=True)
     return directory / MODEL
+
+
+def minutes_taken(log: Path, clock: str = "seconds") -> float:
+    """How long a training took by its log, however often it was resumed; what was lost on the way was work, too.
+
+    Args:
+        log: of one training; missing: nothing was logged.
+        clock: ``seconds``, or ``core_seconds`` of the processor.
+    """
+    total = last = 0.0
+    part = None
+    for text in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:  # a killed process may leave half a line
+            continue
+        seconds = line.get(clock, last)
+        if line["part"] != part or "resumed_at" in line or seconds < last:  # the clock began again
+            total, last = total + last, 0.0
+        part, last = line["part"], line.get(clock, last)
+    return round((total + last) / 60, 3)
 
 
 def configuration_of(recipe: Recipe) -> Configuration:

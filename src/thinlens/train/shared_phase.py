@@ -14,7 +14,7 @@ Source of the networks: see `thinlens.train.networks.edge_sr`; the training is o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -332,7 +332,7 @@ def fit_shared_phase(
     scale, side = networks[0].scale, networks[0].kernel_size
     found: dict[Phase, list[PhaseResult]] = {}
     for phase in orbits(scale):
-        part = Watch(f"phase {phase[0]} {phase[1]}", watch.folder, watch.progress)
+        part = replace(watch, name=f"phase {phase[0]} {phase[1]}")
         samples = sample_patches(train, phase, side, settings.patches, [seed, TRAIN, *phase])
         held_out = sample_patches(val, phase, side, settings.val_patches, [seed, VAL, *phase])
         found[phase] = fit_phase(networks, phase, samples, held_out, settings, seed, part)

@@ -144,7 +144,10 @@ def take_step(model: Model, method: str, images: Sequence[Pixels], options: Opti
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step is given beside the model; ``gain`` brings features to those of pixels of 0..255, ``teacher`` is imitated."""
+    """What every step is given beside the model.
+
+    ``gain`` brings features to those of pixels of 0..255; ``teacher`` is imitated, if there is one.
+    """
 
     method: str
     images: Images
