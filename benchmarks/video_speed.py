@@ -55,6 +55,9 @@ CPU time of the stages, each alone in one process, in ms a frame. *bicubic*: wha
 |--:|--:|--:|--:|--:|--:|--:|--:|
 | {stages} |
 
+The encoder sets the limit: were everything between decoding and encoding free, ffmpeg would take {bound:.2f} times as
+long as thinlens at the same codec settings.
+
 {processor}, {cpus} processors, load {load[0]:.1f} before and {load[1]:.1f} after; PyAV {av} with libavcodec
 {libavcodec}; {ffmpeg}.
 """
@@ -176,7 +179,9 @@ def to_page(record: dict[str, Any]) -> str:
     for key in ("wall", "cpu"):
         ratios = [pair[key] for pair in record["pairs"]]
         figures |= {key: statistics.median(ratios), f"{key}_range": f"{min(ratios):.2f} to {max(ratios):.2f}"}
-    text = {**record, **figures, "pairs": len(record["pairs"]), "size": record["size_ratio"]}
+    ms = record["stages_cpu_ms"]
+    bound = (ms["decode"] + ms["bicubic"] + ms["encode_bicubic"]) / (ms["decode"] + ms["encode"])
+    text = {**record, **figures, "bound": bound, "pairs": len(record["pairs"]), "size": record["size_ratio"]}
     return HEAD.format(**{**text, "stages": " | ".join(f"{ms:.1f}" for ms in record["stages_cpu_ms"].values())})
 
 
