@@ -47,6 +47,17 @@ def test_parameter_counts_are_the_published_ones(name, published):
     assert params(name) == published
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["edge_sr_max_k3_c2_x8", "edge_sr_cnn_c2_d1_s3_x8", "espcn_d1_s3_x8", "rfn_rfb1_w4_x8", "rep_rfn_w4_x8"],
+)
+def test_some_networks_also_enlarge_eight_times(name):
+    configuration = find_configuration(name)
+    x = torch.rand(1, configuration.channels, 16, 17, generator=torch.Generator().manual_seed(0))
+    assert (configuration.name, configuration.scale) == (name, 8)
+    assert create_network(name)(x).shape == (1, configuration.channels, 128, 136)
+
+
 def test_the_published_grid_is_complete():
     names = configurations()
     pool = [name for name, configuration in names.items() if isinstance(configuration, POOL)]

@@ -41,6 +41,8 @@ LINE_FORMS: tuple[dict[str, Any], ...] = (  # compressed, as before compression,
     {"transmission": "naive"},
 )
 
+AT_X8 = EdgeSR, EdgeSRCNNConfig, EspcnConfig, RfnConfig, RepRfnConfig
+
 DNCNN = r"dncnn_d([1-9]\d?)_w([1-9]\d{0,2})_(denoise(?=_gray$|$)|deblock$)(_gray)?"
 
 
@@ -100,14 +102,18 @@ def configurations() -> dict[str, Configuration]:
 def find_configuration(name: str) -> Configuration:
     """The configuration of a name; some also in sizes that the table does not hold.
 
-    RFN, RepRFN, RFDN, IMDN, SRResNet and its binary forms, the binary DnCNN and LineDL in any width, such as
-    ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``; DnCNN in any depth from 2 to 99 too, such as
-    ``dncnn_d8_w12_denoise``, and DRN with any number of blocks, also at x2, such as ``drn_w4_b2_x4``.
+    One-layer networks, eSR-CNN, ESPCN, RFN and RepRFN also at x8. RFN, RepRFN, RFDN, IMDN, SRResNet and its binary
+    forms, the binary DnCNN and LineDL in any width, such as ``rep_rfn_w16_x4`` and ``bbcu_denoise_w16``; DnCNN in any
+    depth from 2 to 99 too, such as ``dncnn_d8_w12_denoise``, and DRN with any number of blocks, also at x2, such as
+    ``drn_w4_b2_x4``.
 
     Raises:
         UnknownNameError: listing near matches.
     """
     known: dict[str, Any] = configurations()
+    if name.endswith("_x8"):
+        at_x4 = [each for each in known.values() if isinstance(each, AT_X8) and each.scale == 4]
+        known |= {each.name: each for each in (replace(each, scale=8) for each in at_x4)}
     asked = re.fullmatch(r"(\w+)_w([1-9]\d{0,2})(_x\d|_joint)?", name, re.ASCII)
     published = known.get(f"{asked[1]}{asked[3] or ''}") if asked is not None else None
     if asked is not None and published is not None and "width" in (field.name for field in fields(published)):

@@ -35,7 +35,7 @@ class EdgeSR:
         kind: ``max``, ``tm`` (template matching) or ``tr`` (transformer).
         kernel_size: odd side of the filters, in input pixels: 3, 5 or 7 in the paper.
         candidates: C, 1 to 16 in the paper.
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """
 
@@ -126,7 +126,7 @@ class EdgeSRCNNConfig:
         candidates: C; 2, 4, 6 or 8 in the paper.
         width: D, channels of the first layer; 1 to 9 in the paper.
         shrink: S, channels of the second layer; 3 to 15 in the paper.
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """
 

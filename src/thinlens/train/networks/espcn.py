@@ -22,7 +22,7 @@ class EspcnConfig:
     Args:
         width: D, channels of the 5x5 layer; 0 leaves it out, and a 3x3 layer comes first.
         shrink: S, channels of the 3x3 layer.
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.
     """
 

@@ -28,7 +28,7 @@ class RepRfnConfig:
     """Configuration of RepRFN.
 
     Args:
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         width: feature channels; 48 in the paper.
         branches: the paths of each RepBlock; all nine in the paper.
         pad_mode: ``edge`` for our own, ``zero`` for imported weights.

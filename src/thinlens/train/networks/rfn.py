@@ -37,7 +37,7 @@ class RfnConfig:
     """Configuration of RFN.
 
     Args:
-        scale: 2, 3 or 4.
+        scale: 2, 3, 4 or 8.
         block: which skips a block has.
         width: feature channels; 48 in the paper. The attention has a third of them inside.
         skip: the local skip, around the four convolutions (``block``) or around ``each``.
