@@ -364,10 +364,11 @@ def test_without_a_network_the_line_says_so(restore):
 def test_max_memory_is_checked_before_any_work(restore, monkeypatch):
     picture("a.png", 100, 100)
     monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("worked in vain"))
-    done = restore("a.png", "-o", "b.png", "--max-memory", "50MB")
+    done = restore("a.png", "-o", "b.png", "--max-memory", "50MB", "-j", "2")
     assert (done.code, done.out) == (1, "")
     assert "`a.png`: 100x100 to 200x200 takes about" in done.line
     assert "`--max-memory` accepts 50.0 MB; use fewer threads (`-j 1`), or raise it" in done.line
+    assert "accepts 50.0 MB; raise it" in restore("a.png", "-o", "b.png", "--max-memory", "50MB", "-j", "1").line
 
 
 def test_max_memory_counts_what_the_format_takes(restore):

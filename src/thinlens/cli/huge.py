@@ -62,9 +62,10 @@ class Bands:
 def check_memory(job: "Job", route: "Route", needed: int, limit: int | None, note: str | None = None) -> None:
     """Raise ImageError where restoring would take more than ``--max-memory`` accepts."""
     if limit is not None and needed > limit:
+        advice = "use fewer threads (`-j 1`), or raise it" if route.threads > 1 else "raise it"
         raise ImageError(
             f"`{job.source}`: {way(route)} takes about {to_bytes_text(needed)}, `--max-memory` accepts "
-            f"{to_bytes_text(limit)}{f' ({note})' if note else ''}; use fewer threads (`-j 1`), or raise it"
+            f"{to_bytes_text(limit)}{f' ({note})' if note else ''}; {advice}"
         )
 
 
