@@ -77,7 +77,7 @@ struct Stream {
     Stream(const tl_plan *plan, const tl_request &request, const tl_schedule &schedule, const Raw &raw)
         : in_row(raw.in_row), out_row(schedule.out_width * schedule.out_channels * raw.out_pixel) {
         tl_session *opened = nullptr;
-        good = tl_session_open(plan, &request, &opened) == TL_OK;
+        good = tl_session_open(plan, &request, 1, &opened) == TL_OK;
         session.reset(opened);
     }
     void push(const uint8_t *rows, int64_t count) {

@@ -27,7 +27,7 @@ fuzz::Bytes whole(const tl_plan *plan, const tl_request &request, const fuzz::Ra
     int64_t width = 0, height = 0, bytes = 0;
     tl_schedule schedule;
     good = tl_plan_out_size(plan, request.width, request.height, &width, &height) == TL_OK &&
-           tl_plan_schedule(plan, &request, &schedule) == TL_OK && tl_run_bytes(plan, &request, threads, &bytes) == TL_OK;
+           tl_plan_schedule(plan, &request, 1, &schedule) == TL_OK && tl_run_bytes(plan, &request, threads, &bytes) == TL_OK;
     if (!good || bytes > fuzz::MOST_BYTES) return good = false, fuzz::Bytes();
     const int64_t row = width * schedule.out_channels * raw.out_pixel, stop = request.stop_row ? request.stop_row : height;
     if (stop - request.first_row > fuzz::MOST_PIXELS / row) return good = false, fuzz::Bytes();
@@ -49,7 +49,7 @@ void try_size(const tl_plan *plan, const uint8_t *data, size_t size, int64_t wid
     for (int64_t told : {height, int64_t(0)}) {
         const tl_request request{width, told, 0, 0};
         tl_schedule schedule;
-        if (tl_plan_schedule(plan, &request, &schedule) != TL_OK || schedule.buffer_bytes > fuzz::MOST_BYTES) continue;
+        if (tl_plan_schedule(plan, &request, 1, &schedule) != TL_OK || schedule.buffer_bytes > fuzz::MOST_BYTES) continue;
         const fuzz::Bytes found = stream(plan, request, schedule, raw, image, height, streamed);
         if (good && streamed && found != expected) std::abort();
     }
@@ -75,6 +75,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     try_size(plan.get(), data, size, 60 + mix % 9, 9 + mix % 11);
     tl_schedule schedule;
     const tl_request wild{int64_t(mix) << (mix % 40), mix % 3 ? 5 : -mix, mix % 2 ? INT64_MAX : -mix, INT64_MIN + mix};
-    if (wild.width < 5000) tl_plan_schedule(plan.get(), &wild, &schedule);
+    if (wild.width < 5000) tl_plan_schedule(plan.get(), &wild, 1, &schedule);
     return 0;
 }

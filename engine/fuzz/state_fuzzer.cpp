@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int64_t told : {height, int64_t(0)}) {
         const tl_request request{width, told, 0, 0};
         tl_schedule schedule;
-        if (tl_plan_schedule(plan.get(), &request, &schedule) != TL_OK || schedule.buffer_bytes > fuzz::MOST_BYTES / 4) continue;
+        if (tl_plan_schedule(plan.get(), &request, 1, &schedule) != TL_OK || schedule.buffer_bytes > fuzz::MOST_BYTES / 4) continue;
         fuzz::Stream saved(plan.get(), request, schedule, raw), loaded(plan.get(), request, schedule, raw);
         saved.push(image.data(), before);
         if (!saved.good || !loaded.good) continue;

@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define TL_INTERFACE 1
+#define TL_INTERFACE 2
 
 typedef enum tl_status {
     TL_OK = 0,
@@ -70,11 +70,12 @@ TL_API tl_status tl_plan_load(const void *bytes, size_t size, const char *isa, t
 TL_API void tl_plan_free(tl_plan *plan);
 TL_API const char *tl_plan_isa(const tl_plan *plan);
 TL_API int64_t tl_plan_bytes(const tl_plan *plan);                   /* weights, packed */
-TL_API tl_status tl_plan_schedule(const tl_plan *plan, const tl_request *request, tl_schedule *schedule);
+TL_API tl_status tl_plan_schedule(const tl_plan *plan, const tl_request *request, int threads, tl_schedule *schedule);
 /* Output size for an input size; TL_BAD_SIZE where there is none. */
 TL_API tl_status tl_plan_out_size(const tl_plan *plan, int64_t width, int64_t height, int64_t *out_width, int64_t *out_height);
 
-TL_API tl_status tl_session_open(const tl_plan *plan, const tl_request *request, tl_session **session);
+/* threads: that share the large convolutions of each row; they wait for the next push, for a while by looking. */
+TL_API tl_status tl_session_open(const tl_plan *plan, const tl_request *request, int threads, tl_session **session);
 TL_API void tl_session_close(tl_session *session);
 /* Output rows that pushing `rows` more rows (or, with flush != 0, pushing them and ending the image) gives. */
 TL_API tl_status tl_session_ready(const tl_session *session, int64_t rows, int flush, int64_t *ready);

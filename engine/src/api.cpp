@@ -59,10 +59,10 @@ void tl_plan_free(tl_plan *plan) { delete plan; }
 const char *tl_plan_isa(const tl_plan *plan) { return plan ? plan->plan.isa : ""; }
 int64_t tl_plan_bytes(const tl_plan *plan) { return plan ? plan->plan.bytes() : 0; }
 
-tl_status tl_plan_schedule(const tl_plan *plan, const tl_request *request, tl_schedule *schedule) {
+tl_status tl_plan_schedule(const tl_plan *plan, const tl_request *request, int threads, tl_schedule *schedule) {
     return guarded([&](std::string &message) {
-        if (!plan || !request || !schedule) return TL_BAD_ARGUMENT;
-        return thinlens::Session::schedule(plan->plan, *request, 1, *schedule, message);
+        if (!plan || !request || !schedule || threads < 1) return TL_BAD_ARGUMENT;
+        return thinlens::Session::schedule(plan->plan, *request, threads, *schedule, message);
     });
 }
 
@@ -77,11 +77,11 @@ tl_status tl_plan_out_size(const tl_plan *plan, int64_t width, int64_t height, i
     });
 }
 
-tl_status tl_session_open(const tl_plan *plan, const tl_request *request, tl_session **session) {
+tl_status tl_session_open(const tl_plan *plan, const tl_request *request, int threads, tl_session **session) {
     return guarded([&](std::string &message) {
-        if (!plan || !request || !session) return TL_BAD_ARGUMENT;
+        if (!plan || !request || !session || threads < 1) return TL_BAD_ARGUMENT;
         auto opened = std::make_unique<tl_session>();
-        tl_status status = thinlens::Session::open(plan->plan, *request, 1, opened->session, message);
+        tl_status status = thinlens::Session::open(plan->plan, *request, threads, opened->session, message);
         if (status == TL_OK) *session = opened.release();
         return status;
     });

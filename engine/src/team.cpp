@@ -1,5 +1,6 @@
 #include "team.h"
 
+#include <chrono>
 #include <system_error>
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -9,8 +10,12 @@
 namespace thinlens {
 namespace {
 
-// One look after another; after a while other threads get a turn.
+// One look after another; after a while other threads get a turn, and where nothing comes for milliseconds, looks are few.
 void pause(int looks) {
+    if (looks > 10000) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        return;
+    }
     if (looks > 2000) {
         std::this_thread::yield();
         return;

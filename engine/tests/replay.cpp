@@ -130,10 +130,10 @@ Bytes run(const Vector &v, const tl_plan *plan, int threads) {
 }
 
 // Rows in chunks of 1, 3, 2, 5; after each other chunk the state moves to a new session.
-Bytes stream(const Vector &v, const tl_plan *plan, int64_t height) {
+Bytes stream(const Vector &v, const tl_plan *plan, int64_t height, int threads) {
     const tl_request request{v.width, height, 0, 0};
     tl_session *session = nullptr;
-    check(v, tl_session_open(plan, &request, &session), "open");
+    check(v, tl_session_open(plan, &request, threads, &session), "open");
     Bytes all;
     const auto keep = [&](const Bytes &some, int64_t rows) { all.insert(all.end(), some.begin(), some.begin() + long(rows * row_bytes(v))); };
     int64_t ready = 0, produced = 0;
@@ -150,7 +150,7 @@ Bytes stream(const Vector &v, const tl_plan *plan, int64_t height) {
         Bytes state(size_t(tl_session_state_bytes(session)));
         check(v, tl_session_save(session, state.data(), state.size()), "save");
         tl_session_close(session), session = nullptr;
-        check(v, tl_session_open(plan, &request, &session), "open again");
+        check(v, tl_session_open(plan, &request, threads, &session), "open again");
         check(v, tl_session_load(session, state.data(), state.size()), "load");
     }
     check(v, tl_session_ready(session, 0, 1, &ready), "ready to flush");
@@ -165,7 +165,7 @@ Bytes stream(const Vector &v, const tl_plan *plan, int64_t height) {
 bool streams_endlessly(const Vector &v, const tl_plan *plan) {
     const tl_request request{v.width, 0, 0, 0};
     tl_schedule schedule;
-    return tl_plan_schedule(plan, &request, &schedule) == TL_OK;
+    return tl_plan_schedule(plan, &request, 1, &schedule) == TL_OK;
 }
 
 void replay(const Vector &v, const std::string &isa) {
@@ -176,8 +176,8 @@ void replay(const Vector &v, const std::string &isa) {
     if (const double far = distance(v, whole); !(far <= v.tolerance)) fail(where + std::to_string(far) + " from the reference");
     if (digest(whole) != v.digest) fail(where + "other bits than on the processor that wrote the vectors");
     if (run(v, plan, 3) != whole) fail(where + "three threads give other bits");
-    if (stream(v, plan, v.height) != whole) fail(where + "a stream gives other bits");
-    if (streams_endlessly(v, plan) && stream(v, plan, 0) != whole) fail(where + "a stream of unknown height gives other bits");
+    if (stream(v, plan, v.height, 1) != whole) fail(where + "a stream gives other bits");
+    if (streams_endlessly(v, plan) && stream(v, plan, 0, 2) != whole) fail(where + "a stream of unknown height gives other bits");
     tl_plan_free(plan);
     if (tl_allocated() != 0) fail(where + "memory is not given back");
 }

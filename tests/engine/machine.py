@@ -44,13 +44,14 @@ class Rows:
         plan: loaded.
         size: height (0: not known) and width.
         dtype: of what comes out.
+        threads: that work.
     """
 
-    def __init__(self, plan, size, dtype=np.float32):
+    def __init__(self, plan, size, dtype=np.float32, threads=1):
         self.plan, self.dtype = plan, dtype
         request = Request(size[1], size[0], 0, 0)
-        self.schedule = plan.schedule(request)
-        self.native = plan.open(request)
+        self.schedule = plan.schedule(request, threads)
+        self.native = plan.open(request, threads)
 
     def _room(self, count):
         return np.full((count, self.schedule.out_width, self.schedule.out_channels), 77, self.dtype)

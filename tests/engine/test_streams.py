@@ -75,6 +75,15 @@ def test_threads_change_nothing(network, isa):
         same_bits(whole(plan, image, threads), whole(plan, image))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_that_share_the_rows_of_a_stream_change_nothing(threads):
+    plan = stack_plan([1, 48, 48, 1])  # large enough to be shared
+    native, image = load(plan, plans.tensors_of(plan)), image_for(1, (19, 900))
+    expected = whole(native, image)
+    for height in (19, 0):
+        same_bits(streamed(Rows(native, (height, 900), threads=threads), image, (1, 6)), expected)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_strips_whose_rows_are_made_four_at_a_time_change_nothing(threads):
     plan = stack_plan([1, 16, 16, 1])

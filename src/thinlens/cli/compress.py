@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from thinlens.compress.chain import Step
     from thinlens.model.card import Compression, ModelCard
 
-RATIO, STEPS, SEARCH = 0.5, 2000, 300  # the share of channels that goes, steps of training and of the search
+# The share of channels that goes; steps of training, and of the search; weight of the loss of imitation
+RATIO, STEPS, SEARCH, DISTIL = 0.5, 2000, 300, 1.0
 
 
 def compress(
@@ -58,7 +59,7 @@ def compress(
     distil: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1000, metavar="WEIGHT", help="Training imitates the model as it was before the step, too [0]."
+            min=0, max=1000, metavar="WEIGHT", help="Training imitates the model as it was before the step, too [1]; 0: not."
         ),
     ] = None,
     trunks: Annotated[bool, typer.Option("--trunks", help="Prune the channels of residual trunks too.")] = False,
@@ -99,7 +100,7 @@ def compress(
         "finetune_steps": STEPS if finetune_steps is None else finetune_steps,
         "search_steps": SEARCH if search_steps is None else search_steps,
         "trunks": trunks,
-        "distil": distil or 0.0,
+        "distil": DISTIL if distil is None else distil,
         "seed": seed,
         "threads": threads or 1,
     }

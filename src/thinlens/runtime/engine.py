@@ -59,14 +59,14 @@ class NativePlan:
         check(engine().tl_plan_out_size(self._handle, width, height, ctypes.byref(wide), ctypes.byref(high)))
         return wide.value, high.value
 
-    def schedule(self, request: Request) -> Schedule:
-        """What follows from the request before any pixel moves.
+    def schedule(self, request: Request, threads: int = 1) -> Schedule:
+        """What follows from the request, for that many threads, before any pixel moves.
 
         Raises:
             ShapeError: if the size is none that the plan can take, or the height must be known and is not.
         """
         found = Schedule()
-        check(engine().tl_plan_schedule(self._handle, ctypes.byref(request), ctypes.byref(found)))
+        check(engine().tl_plan_schedule(self._handle, ctypes.byref(request), threads, ctypes.byref(found)))
         return found
 
     def run_bytes(self, request: Request, threads: int) -> int:
@@ -75,9 +75,9 @@ class NativePlan:
         check(engine().tl_run_bytes(self._handle, ctypes.byref(request), threads, ctypes.byref(count)))
         return count.value
 
-    def open(self, request: Request) -> "NativeSession":
+    def open(self, request: Request, threads: int = 1) -> "NativeSession":
         """A session that takes an image row by row; raises as `schedule`, and `MemoryError`."""
-        return NativeSession(self, request)
+        return NativeSession(self, request, threads)
 
     def call(self, image: Rows, out: Rows, threads: int, report: Any = SILENT) -> None:
         """Restore a whole image in the calling thread, which no signal interrupts; otherwise as `run`.
@@ -174,16 +174,17 @@ class NativeSession:
     Args:
         plan: kept alive by the session.
         request: the image's size.
+        threads: that share the large convolutions of a row; no influence on the result.
 
     Raises:
         ShapeError: if the size is none that the plan can take, or the height must be known and is not.
         MemoryError: if the buffers cannot be had.
     """
 
-    def __init__(self, plan: NativePlan, request: Request) -> None:
+    def __init__(self, plan: NativePlan, request: Request, threads: int = 1) -> None:
         self._plan = plan
         handle = ctypes.c_void_p()
-        check(engine().tl_session_open(plan._handle, ctypes.byref(request), ctypes.byref(handle)))
+        check(engine().tl_session_open(plan._handle, ctypes.byref(request), threads, ctypes.byref(handle)))
         self._handle = handle
         weakref.finalize(self, _close, handle, plan)
 

@@ -55,7 +55,7 @@ class Flow:
             reach = bleed_reach(route.source, route.target) if route.session is None else REACH
             self._steps.append(BleedStep(shape, np.dtype(dtype), reach))
         if route.session is not None:
-            rows = route.session.bled_rows(width, height, channels=channels, dtype=dtype)
+            rows = route.session.bled_rows(width, height, channels=channels, dtype=dtype, threads=route.threads)
             self._steps.append(NetworkStep(rows, shape, np.dtype(dtype)))
         if route.session is None or restored != route.target:
             self._steps.append(ResampleStep(restored, route.target, channels, np.dtype(dtype), route.threads))

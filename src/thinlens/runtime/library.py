@@ -19,7 +19,7 @@ from thinlens.errors import (
     UnsupportedOpError,
 )
 
-INTERFACE = 1
+INTERFACE = 2
 FOLDER = "_engine"  # below the package
 NAME = "thinlens_engine" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 VARIABLE = "THINLENS_ISA"
@@ -92,9 +92,9 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "tl_plan_free": (None, (_HANDLE,)),
     "tl_plan_isa": (_TEXT, (_HANDLE,)),
     "tl_plan_bytes": (_LONG, (_HANDLE,)),
-    "tl_plan_schedule": (_INT, (_HANDLE, _REQUEST, ctypes.POINTER(Schedule))),
+    "tl_plan_schedule": (_INT, (_HANDLE, _REQUEST, _INT, ctypes.POINTER(Schedule))),
     "tl_plan_out_size": (_INT, (_HANDLE, _LONG, _LONG, _OUT, _OUT)),
-    "tl_session_open": (_INT, (_HANDLE, _REQUEST, _NEW)),
+    "tl_session_open": (_INT, (_HANDLE, _REQUEST, _INT, _NEW)),
     "tl_session_close": (None, (_HANDLE,)),
     "tl_session_ready": (_INT, (_HANDLE, _LONG, _INT, _OUT)),
     "tl_session_push": (_INT, (_HANDLE, _BYTES, _LONG, _LONG, _BYTES, _LONG, _LONG, _OUT)),

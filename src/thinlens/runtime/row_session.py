@@ -38,6 +38,7 @@ class RowSession:
         kind: of the image, 1 or 3 channels.
         floats: the range of float32 pixels.
         identity: what tells this network from others, 16 bytes.
+        threads: that work.
 
     Raises:
         ShapeError: if the network takes no image of that size.
@@ -52,6 +53,7 @@ class RowSession:
         kind: ImageKind,
         floats: tuple[float, float],
         identity: bytes,
+        threads: int,
     ) -> None:
         self._size, self._fitting, self._kind, self._floats = size, fitting, kind, floats
         self._identity = hashlib.sha256(identity + repr((size, kind)).encode()).digest()[:16]
@@ -59,8 +61,8 @@ class RowSession:
         missing = (fitting[1] or 0) - (size[1] or 0)
         self._kept = missing + 1 if missing else 0  # last rows that the mirrored ones below the image are made of
         self._last = np.empty(self._shape(0, size[0]), kind.dtype)
-        self._schedule = plan.schedule(request)
-        self._native = plan.open(request)
+        self._schedule = plan.schedule(request, threads)
+        self._native = plan.open(request, threads)
         self._pushed = self._made = 0
         self._ended = False
 
@@ -218,6 +220,7 @@ def open_rows(
     fit: Callable[[int | None, int], tuple[int | None, int]],
     *,
     bled: bool = False,
+    threads: int = 1,
 ) -> RowSession:
     """Open a row session; see `Session.rows`.
 
@@ -225,6 +228,8 @@ def open_rows(
     in under their transparent pixels.
     """
     width, height = size
+    if threads < 1:
+        raise ShapeError(f"threads: got {threads}; accepted: 1 and more")
     for name, side in (("width", width), ("height", 1 if height is None else height)):
         if not 1 <= side <= MAX_SIDE:
             raise ShapeError(f"{name}: got {side}; accepted: 1 to {MAX_SIDE}")
@@ -242,4 +247,4 @@ def open_rows(
     plan, compiled = model.load(kind)
     fitting_height, fitting_width = fit(height, width)
     identity = hashlib.sha256(compiled.data + plan.isa.encode()).digest()
-    return RowSession(plan, size, (fitting_width, fitting_height), kind, floats, identity)
+    return RowSession(plan, size, (fitting_width, fitting_height), kind, floats, identity, threads)

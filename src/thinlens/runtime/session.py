@@ -123,7 +123,13 @@ class Session:
         return self._fitting(height, width)
 
     def rows(
-        self, width: int, height: int | None = None, *, channels: int = 3, dtype: npt.DTypeLike = "uint8"
+        self,
+        width: int,
+        height: int | None = None,
+        *,
+        channels: int = 3,
+        dtype: npt.DTypeLike = "uint8",
+        threads: int = 1,
     ) -> RowSession:
         """A session that takes an image row by row, in memory that grows with the width alone.
 
@@ -134,22 +140,26 @@ class Session:
             height: of the image; None: not known before its end.
             channels: 1 (gray) or 3 (RGB).
             dtype: uint8, uint16, or float32 in 0..1.
+            threads: that share the large convolutions of each row, which pays from some hundred columns on; each has
+                a little memory of its own.
 
         Raises:
             ShapeError: if one of these is not as above, or the network must know the height and it is not given.
             UnsupportedOpError: if the network needs the whole image, or there is no native engine.
         """
-        return self._open_rows(width, height, channels, dtype)
+        return self._open_rows(width, height, channels, dtype, threads)
 
-    def bled_rows(self, width: int, height: int, *, channels: int, dtype: npt.DTypeLike) -> RowSession:
+    def bled_rows(
+        self, width: int, height: int, *, channels: int, dtype: npt.DTypeLike, threads: int = 1
+    ) -> RowSession:
         """The same for images with alpha too, 2 or 4 channels, whose rows `thinlens.image.colour.bleed` has filled."""
-        return self._open_rows(width, height, channels, dtype, bled=True)
+        return self._open_rows(width, height, channels, dtype, threads, bled=True)
 
     def _open_rows(
-        self, width: int, height: int | None, channels: int, dtype: npt.DTypeLike, *, bled: bool = False
+        self, width: int, height: int | None, channels: int, dtype: npt.DTypeLike, threads: int, *, bled: bool = False
     ) -> RowSession:
-        kind = ImageKind(channels, np.dtype(dtype).name)
-        return open_rows(self._native, (width, height), kind, self._floats, self._fitting_rows, bled=bled)
+        kind, size = ImageKind(channels, np.dtype(dtype).name), (width, height)
+        return open_rows(self._native, size, kind, self._floats, self._fitting_rows, bled=bled, threads=threads)
 
     @property
     def _floats(self) -> tuple[float, float]:
