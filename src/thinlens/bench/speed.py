@@ -27,7 +27,7 @@ from thinlens.runtime.engine import NativePlan
 from thinlens.runtime.library import isa_names, wanted_isa, why_missing
 
 WARM_UP = 2  # pairs before those that count
-FLAT = 10  # times the tolerance that a result must at least vary, or equal results say nothing
+FLAT = 5  # times the tolerance that a result must at least vary, or equal results say nothing
 Progress = Callable[[str, int, int], None]
 
 
