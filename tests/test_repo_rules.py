@@ -1,7 +1,9 @@
 """Rules of the repository that no linter knows."""
 
+import importlib.util
 import itertools
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -45,3 +47,18 @@ def test_the_method_map_points_at_files():
     paths = re.findall(r"`(src/[^`*]+|recipes/[^`*]+)`", index)
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_what_benchmarks_import_is_there(monkeypatch):
+    files = sorted((ROOT / "benchmarks").glob("*.py"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    missing = {}
+    for path in files:
+        spec = importlib.util.spec_from_file_location(f"benchmarks_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        try:
+            spec.loader.exec_module(module)
+        except ImportError as error:
+            missing[path.name] = error.name.split(".")[0]
+    assert set(missing.values()).isdisjoint({"thinlens", *(path.stem for path in files)}), missing  # extras may be
