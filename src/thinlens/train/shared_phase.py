@@ -75,16 +75,19 @@ class PhaseFilters(nn.Module):
         kind: of the competition.
         first: of each network ``(starts, groups, C, K * K)``: values, (queries,) keys; act on plain patches in 0..1.
         whitening: ``(K * K, K * K)`` float64, M.
+        dtype: precision of the training.
     """
 
     whitening: torch.Tensor
 
-    def __init__(self, kind: Kind, first: Sequence[torch.Tensor], whitening: torch.Tensor) -> None:
+    def __init__(
+        self, kind: Kind, first: Sequence[torch.Tensor], whitening: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.shapes = [filters.shape[:-1] for filters in first]
         rows = torch.cat([filters.flatten(0, -2) for filters in first])
-        self.weight = nn.Parameter(torch.linalg.solve(whitening, rows.double().mT).mT.float())
+        self.weight = nn.Parameter(torch.linalg.solve(whitening, rows.double().mT).mT.to(dtype))
         self.register_buffer("whitening", whitening, persistent=False)
 
     def filters(self) -> torch.Tensor:
