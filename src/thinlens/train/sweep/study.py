@@ -253,7 +253,8 @@ def eta_minutes(found: Sequence[Entry]) -> float | None:
     done: dict[str, list[float]] = {}
     for entry in found:
         if entry.wall_minutes is not None:
-            done.setdefault(entry.grid, []).append(entry.wall_minutes)
+            cost = max(entry.wall_minutes, entry.minutes or 0)  # models that were there took no time now
+            done.setdefault(entry.grid, []).append(cost)
     left = [entry.grid for entry in found if entry.state in ("left", "running")]
     workers = sum(entry.state == "running" for entry in found)
     if not left:
