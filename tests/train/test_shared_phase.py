@@ -7,10 +7,11 @@ from torch import nn
 
 from thinlens.train.datasets.pairs import Pair, create_pair
 from thinlens.train.datasets.patches import sample_patches, turn
-from thinlens.train.loop import Watch
+from thinlens.train.loop import Watch, fit
 from thinlens.train.networks.edge_sr import GROUPS, EdgeSR, Kind
 from thinlens.train.recipe import SharedPhase
 from thinlens.train.shared_phase import (
+    CACHED,
     PhaseFilters,
     assemble,
     compete,
@@ -139,3 +140,52 @@ def test_all_phases_of_x3_are_trained(pairs: list[Pair]) -> None:
     corners = weight.reshape(4, 3, 3, 3, 3)[:, [0, 0, 2, 2], [0, 2, 0, 2]]
     for symmetry, corner in zip((0, 2, 1, 3), corners.swapaxes(0, 1), strict=True):
         np.testing.assert_array_equal(corner, turn(corners[:, 0], symmetry))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_by_hand_is_that_of_autograd(kind: Kind, pairs: list[Pair]) -> None:
+    samples = sample_patches(pairs, (0, 0), 5, 3 * CACHED // 2, [0])  # the last part of the batch is smaller
+    first = [create_filters(kind, 2, candidates, 5, [0]) for candidates in (1, 3, 4)]
+    module = PhaseFilters(kind, first, whiten(samples.patches), torch.float64)
+    patches, targets = torch.from_numpy(samples.patches), torch.from_numpy(samples.targets)
+    loss = module.loss(patches, targets)
+    (by_hand,) = torch.autograd.grad(loss, module.weight)
+    plain = sum((restored - targets.double() / 255).square().mean(dim=1).sum() for restored in module(patches))
+    assert isinstance(plain, torch.Tensor)
+    (by_autograd,) = torch.autograd.grad(plain, module.weight)
+    torch.testing.assert_close(loss, plain.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(by_hand, by_autograd, rtol=0, atol=1e-12 * by_autograd.abs().max().item())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_together_each_ends_where_it_ends_alone(kind: Kind, pairs: list[Pair]) -> None:
+    """20 steps in float64, the optimiser and the averages included."""
+    samples = sample_patches(pairs, (0, 0), 5, 4096, [0])
+    settings = SharedPhase(steps=20, batch=512, patches=4096, val_patches=512, warmup=0, lr=1e-2)
+    patches, targets = torch.from_numpy(samples.patches), torch.from_numpy(samples.targets)
+
+    def train(first: list[torch.Tensor]) -> list[torch.Tensor]:
+        module = PhaseFilters(kind, first, whiten(samples.patches), torch.float64)
+
+        def loss(filters: nn.Module, step: int) -> torch.Tensor:
+            chosen = slice(step * 512 % 4096, step * 512 % 4096 + 512)
+            return module.loss(patches[chosen], targets[chosen])
+
+        fit(module, loss, settings, Watch())
+        return [filters.detach() for filters in module.folded()]
+
+    first = [create_filters(kind, 2, candidates, 5, [0, candidates]) for candidates in (1, 2, 5, 16)]
+    for together, start in zip(train(first), first, strict=True):
+        (alone,) = train([start])
+        assert (alone - start).abs().max() > 1e-3
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+
+
+def test_several_networks_share_one_training(pairs: list[Pair]) -> None:
+    settings = SharedPhase(steps=30, batch=64, starts=2, patches=512, val_patches=64, warmup=0)
+    networks = [EdgeSR("tm", 3, candidates, 2) for candidates in (1, 4)]
+    together = fit_shared_phase(networks, pairs, pairs, settings, 0, Watch())
+    assert [weight.shape for weight in together] == [(2 * 4, 1, 3, 3), (8 * 4, 1, 3, 3)]
+    for network, weight in zip(networks, together, strict=True):
+        (alone,) = fit_shared_phase([network], pairs, pairs, settings, 0, Watch())
+        np.testing.assert_allclose(weight, alone, atol=1e-4)

@@ -15,6 +15,7 @@ EXTRAS = {
     "train": ("torch", "lightning-fabric", "pytorch-optimizer"),
     "onnx": ("onnx", "onnxruntime"),
     "video": ("av",),
+    "sweep": ("optuna", "psycopg"),
     "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
 }
 MODULES = {"opencv-python-headless": "cv2"}  # of packages whose name does not tell

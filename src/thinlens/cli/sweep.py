@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from optuna import Study
 
-    from thinlens.train.sweep.grid import Sweep
+    from thinlens.train.sweep.grid import Group, Sweep
     from thinlens.train.sweep.study import Entry
 
 Place = Annotated[
@@ -70,7 +70,7 @@ def run(
         "root": str(root.resolve()),
     }
     create_study(storage or str(output), heartbeat, sweep.stem, attrs)
-    return _work(storage or str(output), sweep.stem, output, root, heartbeat, as_json=as_json)
+    return _work(storage or str(output), sweep.stem, output, root, heartbeat, groups=groups, as_json=as_json)
 
 
 def work(
@@ -93,11 +93,19 @@ def status(place: Place, study: StudyName = None, as_json: Json = False) -> None
     """Show how far a sweep is: done, being trained, failed, left, and the time that needs."""
     with needing_extra("`thinlens sweep`", EXTRA):
         from thinlens.train.sweep.study import open_study
-    _show(open_study(place, 60, study), as_json=as_json)
+    with open_study(place, 60, study) as found:
+        _show(found, as_json=as_json)
 
 
 def _work(
-    place: str, name: str | None, folder: Path | None, root: Path | None, heartbeat: int, *, as_json: bool
+    place: str,
+    name: str | None,
+    folder: Path | None,
+    root: Path | None,
+    heartbeat: int,
+    *,
+    groups: "dict[str, Group] | None" = None,
+    as_json: bool,
 ) -> int:
     with needing_extra("`thinlens sweep`", "train"):
         from thinlens.train.sweep.grid import groups_of
@@ -105,17 +113,16 @@ def _work(
     with needing_extra("`thinlens sweep`", EXTRA):
         from thinlens.train.sweep.study import open_study
         from thinlens.train.sweep.study import work as work_on
-    study = open_study(place, heartbeat, name)
-    sweep = _sweep_of(study, root)
-    target = folder or (Path(place) if "://" not in place else Path(study.user_attrs["folder"]))
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    if not target.is_dir():
-        raise UsageError(f"`{target}`, where the sweep was begun, is no folder here; say with `-o` where models go")
-    with Meter() as meter:
-        worker = Worker(groups_of(sweep), sweep.data, target, meter.show)
+    with open_study(place, heartbeat, name) as study, Meter() as meter:
+        sweep = _sweep_of(study, root)
+        target = folder or (Path(place) if "://" not in place else Path(study.user_attrs["folder"]))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        if not target.is_dir():
+            raise UsageError(f"`{target}`, where the sweep was begun, is no folder here; say with `-o` where models go")
+        worker = Worker(groups or groups_of(sweep), sweep.data, target, meter.show)
         work_on(study, worker.train, heartbeat)
-    return FAILED if _show(study, as_json=as_json) else 0
+        return FAILED if _show(study, as_json=as_json) else 0
 
 
 def _sweep_of(study: "Study", root: Path | None) -> "Sweep":

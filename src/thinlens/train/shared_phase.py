@@ -75,16 +75,19 @@ class PhaseFilters(nn.Module):
         kind: of the competition.
         first: of each network ``(starts, groups, C, K * K)``: values, (queries,) keys; act on plain patches in 0..1.
         whitening: ``(K * K, K * K)`` float64, M.
+        dtype: precision of the training.
     """
 
     whitening: torch.Tensor
 
-    def __init__(self, kind: Kind, first: Sequence[torch.Tensor], whitening: torch.Tensor) -> None:
+    def __init__(
+        self, kind: Kind, first: Sequence[torch.Tensor], whitening: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.shapes = [filters.shape[:-1] for filters in first]
         rows = torch.cat([filters.flatten(0, -2) for filters in first])
-        self.weight = nn.Parameter(torch.linalg.solve(whitening, rows.double().mT).mT.float())
+        self.weight = nn.Parameter(torch.linalg.solve(whitening, rows.double().mT).mT.to(dtype))
         self.register_buffer("whitening", whitening, persistent=False)
 
     def filters(self) -> torch.Tensor:
@@ -140,14 +143,14 @@ class _Learn(torch.autograd.Function):
         ctx: Any, weight: torch.Tensor, module: PhaseFilters, patches: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
         filters = module.filters()
-        gradient, loss = torch.zeros_like(filters), torch.zeros((), dtype=filters.dtype, device=filters.device)
+        gradient, loss = filters.new_zeros(filters.shape[::-1]), filters.new_zeros(())
         for some, wanted in zip(torch.split(patches, CACHED), torch.split(targets, CACHED), strict=True):
-            x = some.to(filters.dtype)
+            x, light = some.to(filters.dtype), wanted.to(filters.dtype) / 255
             z = filters @ x.T
             for part in module.split(z):
-                loss += descend(module.kind, part, wanted.to(filters.dtype) / 255, len(targets))
-            gradient.addmm_(z, x)
-        ctx.save_for_backward((gradient.double() @ module.whitening / 255).to(weight.dtype))
+                loss += descend(module.kind, part, light, len(targets))
+            gradient.addmm_(x.T, z.T)  # z.T @ x would take three times as long where K is 3
+        ctx.save_for_backward((gradient.T.double() @ module.whitening / 255).to(weight.dtype))
         return loss
 
     @staticmethod

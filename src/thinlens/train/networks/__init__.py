@@ -4,6 +4,7 @@ A new network: one file here that holds its configuration (a frozen dataclass wi
 ``create()``) and its module, and one line in `configurations`.
 """
 
+import functools
 import re
 from dataclasses import fields, replace
 from itertools import product
@@ -73,6 +74,11 @@ def configurations() -> dict[str, Configuration]:
 
     Source of the pool: edge-SR (WACV 2022), section 4 and its published measurements.
     """
+    return dict(_known())
+
+
+@functools.cache
+def _known() -> dict[str, Configuration]:
     known: list[Configuration] = []
     for s in (2, 3, 4):
         known.append(Bicubic(s))

@@ -29,9 +29,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from thinlens.errors import RecipeError, ThinlensError
+from thinlens.errors import RecipeError
+from thinlens.train.networks.edge_sr import EdgeSR
 from thinlens.train.pipeline import check_fits, configuration_of
-from thinlens.train.recipe import Data, Recipe, SharedPhase, override, to_recipe
+from thinlens.train.recipe import Data, Recipe, override, to_recipe
 
 Value = int | str
 
@@ -184,18 +185,23 @@ def _recipes(sweep: Sweep, grid: Grid, networks: Sequence[str], where: str) -> t
     if grid.loop is None:
         return ()
     data = {key: value for key, value in msgspec.to_builtins(sweep.data).items() if value is not None}
-    recipes = []
+    recipes, shapes = [], set()
     for name in networks:
         loop = {key: _fill_loop(value, name) for key, value in grid.loop.items()}
         table = {"network": name, "seed": grid.seed, "schedule": grid.schedule, "data": data, "loop": loop}
         recipe = to_recipe(table, where)
+        configuration = configuration_of(recipe)
         try:
-            check_fits(recipe, configuration_of(recipe))
-        except ThinlensError as error:
-            raise type(error)(f"{where}: {error}") from error
+            check_fits(recipe, configuration)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from error
+        if isinstance(configuration, EdgeSR):
+            shapes.add((configuration.kind, configuration.kernel_size, configuration.scale))
         recipes.append(recipe)
-    if len(recipes) > 1 and not isinstance(recipes[0].loop, SharedPhase):
-        raise RecipeError(f'{where}: `together`: only `kind = "shared_phase"` trains several; leave it out')
+    if grid.together is not None and len(shapes) > 1:
+        raise RecipeError(
+            f"{where}: `together`: only networks of one kind, kernel size and scale share a step; use `c`"
+        )
     return tuple(recipes)
 
 

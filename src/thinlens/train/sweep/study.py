@@ -7,11 +7,14 @@ A worker that trains says so every few seconds; a trial whose worker has gone si
 take the same group at the same moment: `is_taken` then lets the trial of the lower number have it, the other is PRUNED.
 """
 
+import contextlib
 import datetime
+import os
+import platform
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True):
         state: ``done``, ``running``, ``failed`` (and not tried again) or ``left``.
         minutes: of a core, once done.
         wall_minutes: once done.
+        worker: host and process that has or had it.
         error: of the last failure.
     """
 
@@ -49,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
     state: str
     minutes: float | None = None
     wall_minutes: float | None = None
+    worker: str | None = None
     error: str | None = None
 
 
@@ -59,8 +64,9 @@ def storage_url(where: str) -> str:
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", where)
 
 
-def open_storage(where: str, heartbeat: int) -> RDBStorage:
-    """Open a storage.
+@contextlib.contextmanager
+def open_storage(where: str, heartbeat: int) -> Iterator[RDBStorage]:
+    """Open a storage, as a context.
 
     Args:
         where: a folder, or a URL.
@@ -69,6 +75,7 @@ def open_storage(where: str, heartbeat: int) -> RDBStorage:
     Raises:
         RecipeError: if it cannot be opened.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what went wrong is told by `entries`
     url = storage_url(where)
     kwargs: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
@@ -76,17 +83,21 @@ def open_storage(where: str, heartbeat: int) -> RDBStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(url, kwargs, heartbeat_interval=heartbeat, grace_period=SILENT * heartbeat)
+            storage = RDBStorage(url, kwargs, heartbeat_interval=heartbeat, grace_period=SILENT * heartbeat)
     except Exception as error:  # whatever the driver raises
         reason = " ".join(str(error).split()) or type(error).__name__
         raise RecipeError(f"storage `{_without_password(url)}`: cannot be opened: {reason}") from error
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
 
 
 def _without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
-def create_study(where: str, heartbeat: int, name: str, attrs: Mapping[str, Any]) -> optuna.Study:
+def create_study(where: str, heartbeat: int, name: str, attrs: Mapping[str, Any]) -> None:
     """Make a sweep's study, or take up the one that is there; what has failed too often is tried again.
 
     Args:
@@ -99,19 +110,19 @@ def create_study(where: str, heartbeat: int, name: str, attrs: Mapping[str, Any]
     Raises:
         RecipeError: if the study of that name belongs to another sweep.
     """
-    storage = open_storage(where, heartbeat)
-    study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-    if study.user_attrs.get("sweep", attrs["sweep"]) != attrs["sweep"]:
-        raise RecipeError(f"study `{name}` holds another sweep; go on with that one, or use a new folder or database")
-    for key, value in attrs.items():
-        study.set_user_attr(key, value)
-    study.set_user_attr("forgiven", len(study.get_trials(deepcopy=False)))
-    queue(study)
-    return study
+    with open_storage(where, heartbeat) as storage:
+        study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+        if study.user_attrs.get("sweep", attrs["sweep"]) != attrs["sweep"]:
+            raise RecipeError(f"study `{name}` holds another sweep; go on with that, or use a new folder or database")
+        for key, value in attrs.items():
+            study.set_user_attr(key, value)
+        study.set_user_attr("forgiven", len(study.get_trials(deepcopy=False)))
+        queue(study)
 
 
-def open_study(where: str, heartbeat: int, name: str | None) -> optuna.Study:
-    """Open the study of a folder or a URL.
+@contextlib.contextmanager
+def open_study(where: str, heartbeat: int, name: str | None) -> Iterator[optuna.Study]:
+    """Open the study of a folder or a URL, as a context.
 
     Args:
         where: a folder, or a URL.
@@ -124,14 +135,19 @@ def open_study(where: str, heartbeat: int, name: str | None) -> optuna.Study:
     """
     if "://" not in where and not (Path(where) / FILE).is_file():
         raise RecipeError(f"`{where}` holds no `{FILE}`; give the folder or the storage of a `thinlens sweep run`")
-    storage = open_storage(where, heartbeat)
+    with open_storage(where, heartbeat) as storage:
+        chosen = _choose(storage, where, name)
+        yield optuna.load_study(storage=storage, study_name=chosen, sampler=optuna.samplers.RandomSampler())
+
+
+def _choose(storage: RDBStorage, where: str, name: str | None) -> str:
     names = sorted(study.study_name for study in storage.get_all_studies() if "sweep" in study.user_attrs)
     if name is not None and name not in names:
         raise UnknownNameError.of("study", name, names, f"there are {', '.join(names) or 'none'}")
     if not names or (name is None and len(names) > 1):
         found = f"the studies {', '.join(names)}; name one with `--study`" if names else "no sweep"
         raise RecipeError(f"`{_without_password(where)}` holds {found}")
-    return optuna.load_study(storage=storage, study_name=name or names[0], sampler=optuna.samplers.RandomSampler())
+    return name or names[0]
 
 
 def trials_of(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
@@ -179,12 +195,12 @@ def work(study: optuna.Study, train: Callable[[str], float], wait_seconds: float
         train: trains the group of a name and gives the minutes that took; may have done so before.
         wait_seconds: between looks, while others are at work on the last ones.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def objective(trial: optuna.Trial) -> float:
         name = trial.user_attrs.get("group")
         if name is None or is_taken(study, trial, name):
             raise optuna.TrialPruned  # two workers saw the same last one
+        trial.set_user_attr("worker", f"{platform.node()}:{os.getpid()}")
         try:
             return train(name)
         except KeyboardInterrupt:
@@ -212,16 +228,20 @@ def entries(study: optuna.Study) -> list[Entry]:
 
 
 def _entry(study: optuna.Study, name: str, grid: str, models: int, trials: Sequence[FrozenTrial]) -> Entry:
-    error = next((trial.user_attrs["error"] for trial in reversed(trials) if "error" in trial.user_attrs), None)
-    done = next((trial for trial in trials if trial.state == TrialState.COMPLETE), None)
-    if done is not None:
-        wall = done.duration or datetime.timedelta()
-        return Entry(name, grid, models, "done", done.value, round(wall.total_seconds() / 60, 3))
-    if any(trial.state == TrialState.RUNNING for trial in trials):
-        return Entry(name, grid, models, "running", error=error)
-    if failures(study, trials) >= TRIES:
-        return Entry(name, grid, models, "failed", error=error or "its worker was killed")
-    return Entry(name, grid, models, "left", error=error)
+    by_state = {trial.state: trial for trial in trials}
+    worker, error = (
+        next((t.user_attrs[k] for t in reversed(trials) if k in t.user_attrs), None) for k in ("worker", "error")
+    )
+    state, minutes, wall = "left", None, None
+    if TrialState.COMPLETE in by_state:
+        done = by_state[TrialState.COMPLETE]
+        state, minutes, worker, error = "done", done.value, done.user_attrs.get("worker"), None
+        wall = round((done.duration or datetime.timedelta()).total_seconds() / 60, 3)
+    elif TrialState.RUNNING in by_state:
+        state = "running"
+    elif failures(study, trials) >= TRIES:
+        state, error = "failed", error or "its worker was killed each time"
+    return Entry(name, grid, models, state, minutes, wall, worker, error)
 
 
 def eta_minutes(found: Sequence[Entry]) -> float | None:
@@ -233,7 +253,8 @@ def eta_minutes(found: Sequence[Entry]) -> float | None:
     done: dict[str, list[float]] = {}
     for entry in found:
         if entry.wall_minutes is not None:
-            done.setdefault(entry.grid, []).append(entry.wall_minutes)
+            cost = max(entry.wall_minutes, entry.minutes or 0)  # models that were there took no time now
+            done.setdefault(entry.grid, []).append(cost)
     left = [entry.grid for entry in found if entry.state in ("left", "running")]
     workers = sum(entry.state == "running" for entry in found)
     if not left:
