@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import pwd
 import shutil
@@ -25,7 +24,7 @@ from thinlens.train.loop import ignore_progress
 from thinlens.train.recipe import Data, to_recipe
 from thinlens.train.sweep import study as studies
 from thinlens.train.sweep.grid import groups_of, read_sweep, to_sweep
-from thinlens.train.sweep.worker import Worker, core_minutes
+from thinlens.train.sweep.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 LOOP = {
@@ -106,15 +105,6 @@ def test_the_pool_is_all_of_the_published_configurations() -> None:
     assert sum(families.values()) == 1185 == 3 * sum(each.values())
     for scale in "234":
         assert {k: sum(n for f, n in families.items() if f.startswith(scale + k)) for k in each} == each
-
-
-def test_core_minutes_add_up_over_parts_and_restarts(tmp_path: Path) -> None:
-    lines = [("a", 10.0), ("a", 20.0), ("b", 15.0), ("b", 30.0)]
-    text = [json.dumps({"part": part, "core_seconds": seconds}) for part, seconds in lines]
-    text += ['{"part": "b", "resumed_at": 5}', '{"part": "b", "core_seconds": 40.0}', '{"part": "b", "core_sec']
-    (tmp_path / "log.jsonl").write_text("\n".join(text))
-    assert core_minutes(tmp_path) == pytest.approx((20 + 30 + 40) / 60, abs=1e-3)
-    assert core_minutes(tmp_path / "nowhere") == 0
 
 
 Train = Callable[[str], float]

@@ -59,7 +59,10 @@ def compress(
     distil: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1000, metavar="WEIGHT", help="Training imitates the model as it was before the step, too [1]; 0: not."
+            min=0,
+            max=1000,
+            metavar="WEIGHT",
+            help="Training imitates the model before the step, too [1]; 0: it does not.",
         ),
     ] = None,
     trunks: Annotated[bool, typer.Option("--trunks", help="Prune the channels of residual trunks too.")] = False,

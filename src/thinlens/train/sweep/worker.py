@@ -1,7 +1,6 @@
 """Training one group of a sweep: images -> networks -> model files, in a folder that a killed training left or not."""
 
 import contextlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,14 +17,23 @@ from thinlens.models import SUFFIX
 from thinlens.train.datasets.images import find_images
 from thinlens.train.datasets.pairs import Pair
 from thinlens.train.loop import Progress, Watch
-from thinlens.train.pipeline import claim, configuration_of, read_pairs, scales_of, to_model, train_networks
+from thinlens.train.pipeline import (
+    LOG,
+    claim,
+    configuration_of,
+    minutes_taken,
+    read_pairs,
+    scales_of,
+    to_model,
+    train_networks,
+)
 from thinlens.train.recipe import Data, Plain, Recipe
 from thinlens.train.sweep.grid import Group
 
 if sys.platform != "win32":
     import fcntl
 
-RUNS = "runs"
+RUNS, CLOCK = "runs", "core_seconds"
 
 
 class Images(NamedTuple):
@@ -63,7 +71,7 @@ class Worker:
             if not all(self._is_made(group, index) for index in range(len(group.networks))):
                 self._make(group, run)
             shutil.rmtree(run / "checkpoints", ignore_errors=True)
-            return core_minutes(run)
+            return minutes_taken(run / LOG, CLOCK)
 
     def _make(self, group: Group, run: Path) -> None:
         if not group.recipes:
@@ -75,7 +83,7 @@ class Worker:
         images = self._read(group.recipes[0])
         watch = Watch("training", run, lambda part, *steps: self._progress(f"{group.name} {part}", *steps))
         networks = train_networks(group.recipes, images.train, images.val, watch)
-        minutes = round(core_minutes(run) / len(networks), 3)
+        minutes = round(minutes_taken(run / LOG, CLOCK) / len(networks), 3)
         for trained, recipe in zip(networks, group.recipes, strict=True):
             self._write(to_model(trained, recipe, images.sources, minutes))
 
@@ -110,23 +118,6 @@ def untrained(network: str, data: Data) -> Model:
     model = to_model(configuration_of(recipe).create(), recipe, (), None)
     none = Training(recipe=network, recipe_sha256="", schedule="none", steps=0, seed=0)
     return Model(model.plans, model.tensors, msgspec.structs.replace(model.card, training=none))
-
-
-def core_minutes(run: Path) -> float:
-    """Minutes of a core that a run's steps took, those of killed processes too, by its log."""
-    log = run / "log.jsonl"
-    total = last = 0.0
-    part = None
-    for text in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:  # a killed process may leave half a line
-            continue
-        seconds = line.get("core_seconds", last)
-        if line["part"] != part or "resumed_at" in line or seconds < last:  # the clock began again
-            total, last = total + last, 0.0
-        part, last = line["part"], line.get("core_seconds", last)
-    return round((total + last) / 60, 3)
 
 
 @contextlib.contextmanager
