@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thinlens.cli.bench import memory, replay, speed
+from thinlens.cli.choose import choose
 from thinlens.cli.compress import compress
 from thinlens.cli.doctor import doctor
 from thinlens.cli.evaluate import evaluate
@@ -27,6 +28,7 @@ from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (restore, "thinlens restore photo.jpg -o photo_x4.png --scale 4"),
     (models, "thinlens models"),
+    (choose, "thinlens choose --task sr --scale 2 --budget 20ms@1080p,64MB"),
     (inspect, "thinlens inspect edge_sr_tm_k7_c4_x2 --width 1920"),
     (stream, "thinlens stream edge_sr_tm_k7_c4_x2 --width 640 --format gray8 < rows.gray > rows_x2.gray"),
     (evaluate, "thinlens evaluate edge_sr_tm_k7_c4_x2 --data images/"),
