@@ -21,6 +21,7 @@ from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
 from thinlens.cli.sensitivity import sensitivity
 from thinlens.cli.stream import stream
+from thinlens.cli.templates import templates
 from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 
@@ -56,7 +57,10 @@ GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]]
     (
         "analyse",
         "Study a model.",
-        ((sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),),
+        (
+            (sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),
+            (templates, "thinlens analyse templates edge_sr_tm_k7_c4_x2 --image photo.png -o study/"),
+        ),
     ),
 )
 
