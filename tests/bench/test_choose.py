@@ -16,51 +16,53 @@ from thinlens.runtime.compile import ImageKind
 
 
 class Clock:
-    """A model that takes ``fixed`` seconds and ``each`` a row, by a clock of its own; every fifth run is held up."""
+    """A model that takes ``each`` second a row, by a clock of its own, with rows that threads make twice.
 
-    def __init__(self, monkeypatch, fixed, each, threads=1, halo=3):
+    Every fifth run is held up.
+    """
+
+    def __init__(self, monkeypatch, each, threads=1, halo=3):
         self.now, self.threads, self.rows = 0.0, threads, []
+        self._halo, self._each = halo, each
         self._held = itertools.cycle([1, 1, 1, 1, 50])
-        self._halo, self._cost = halo, lambda rows: fixed + each * rows
         monkeypatch.setattr(choosing, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
     def describe(self):
         return {"halo_rows_above": None, "halo_rows_below": self._halo}
 
+    def cost(self, rows):
+        return self._each * (rows + (self.threads - 1) * self._halo)
+
     def run(self, image):
         self.rows.append(len(image))
-        self.now += self._cost(len(image)) * next(self._held)
+        self.now += self.cost(len(image)) * next(self._held)
 
 
 def image(rows):
     return np.empty((rows, 4), np.uint8)
 
 
-@pytest.mark.parametrize(("fixed", "each", "rows"), [(0.0, 1e-4, 540), (2e-3, 1e-4, 2160), (0.0, 0.1, 1000)])
-def test_time_is_that_of_all_rows_whatever_part_of_them_runs(monkeypatch, fixed, each, rows):
-    session = Clock(monkeypatch, fixed, each)
-    assert measure_seconds(session, image(rows), 0.2) == pytest.approx(fixed + each * rows)
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(("each", "rows"), [(1e-5, 540), (1e-4, 2160), (0.1, 1000), (1.0, 5)])
+def test_time_is_that_of_all_rows_whatever_part_of_them_runs(monkeypatch, threads, each, rows):
+    session = Clock(monkeypatch, each, threads)
+    assert measure_seconds(session, image(rows), 0.2) == pytest.approx(session.cost(rows))
 
 
-def test_what_is_quick_runs_whole_and_what_is_slow_on_strips(monkeypatch):
-    quick, slow = Clock(monkeypatch, 0, 1e-5), Clock(monkeypatch, 0, 0.1)
-    for session, threads in ((quick, 1), (slow, 4)):
-        session.threads = threads
-        monkeypatch.setattr(choosing, "time", SimpleNamespace(perf_counter=lambda session=session: session.now))
-        measure_seconds(session, image(1000), 0.2)
+def test_what_is_quick_runs_whole_and_what_is_slow_on_a_strip(monkeypatch):
+    quick = Clock(monkeypatch, 1e-5)
+    measure_seconds(quick, image(1000), 0.2)
     assert quick.rows[-1] == 1000
-    assert set(slow.rows) == {128, 64}  # 16 a thread, and twice as many
-    assert len(slow.rows) == 3 + 2 * 3
-
-
-def test_a_small_image_runs_whole(monkeypatch):
-    session = Clock(monkeypatch, 0, 1.0)
-    assert measure_seconds(session, image(5), 0.2) == pytest.approx(5)
-    assert set(session.rows) == {5}
+    slow = Clock(monkeypatch, 0.1, threads=4)
+    measure_seconds(slow, image(1000), 0.2)
+    assert slow.rows == [256] * 6  # 64 a thread, as often as need be
+    middle = Clock(monkeypatch, 1e-4)
+    measure_seconds(middle, image(1000), 0.2)
+    assert 64 < middle.rows[-1] < 1000
 
 
 def test_strips_are_not_shorter_than_the_engine_divides_well(monkeypatch):
-    session = Clock(monkeypatch, 0, 0.1, threads=2, halo=20)
+    session = Clock(monkeypatch, 0.1, threads=2, halo=20)
     measure_seconds(session, image(1000), 0.1)
     assert min(session.rows) == 2 * 4 * 20
 

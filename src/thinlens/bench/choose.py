@@ -1,9 +1,9 @@
 """What models take on this machine, told beforehand: seconds and memory of one image, measured in about a second.
 
-Time is linear in the rows of an image, but for a part that is always the same. So a model whose image takes long is
-timed on two strips of the image's whole width, and the line through both tells the rest. Memory is the peak of a
-process that does nothing but restore one such image as a whole: a fresh one that has loaded a model, as it is measured
-here, and what the engine's plan says of the image beside it.
+Time is linear in the rows that are made, so a model whose image takes long is timed on a strip of the image's whole
+width. Rows that threads make twice, where their parts of the image meet, are as many for the strip as for the image.
+Memory is the peak of a process that does nothing but restore one such image as a whole: a fresh one that has loaded a
+model, as it is measured here, and what the engine's plan says of the image beside it.
 """
 
 import statistics
@@ -25,8 +25,8 @@ from thinlens.runtime.compile import ImageKind
 from thinlens.runtime.session import Session, open_model
 
 SECONDS = 0.8  # that all models are timed in, beside the fresh process
-ROUNDS, LEAST_ROUNDS = 7, 3  # runs of each strip that are aimed at, and in any case
-LEAST_ROWS = 16  # of a strip, a thread
+ROUNDS, LEAST_ROUNDS = 7, 3  # runs of a strip that are aimed at, and in any case
+LEAST_ROWS = 64  # of a strip, a thread: what each run takes beside its rows is little then
 CONTEXT = 4  # times the rows around a thread's own that it makes again: shorter strips are divided otherwise
 PROGRAM_BYTES = 50_000_000  # interpreter, NumPy and a model, where the system does not tell
 AnyImage = npt.NDArray[Any]
@@ -136,33 +136,28 @@ def measure_program(path: Path, width: int) -> int:
 
 
 def measure_seconds(session: Session, image: AnyImage, share: float) -> float:
-    """Seconds of `Session.run` on an image, told by runs on strips of it that take about ``share`` seconds in all."""
+    """Seconds of `Session.run` on an image, told by runs on a strip of it that take about ``share`` seconds in all."""
     height, told = len(image), session.describe()
-    halos = told["halo_rows_above"], told["halo_rows_below"]
-    reach = max((rows for rows in halos if isinstance(rows, int)), default=0)
-    least = min(height, session.threads * max(LEAST_ROWS, CONTEXT * reach))
-    (warm,) = _times(session, [image[:least]], share / 10)
-    rows = min(height, max(2 * least, int(least * share / ROUNDS / warm)))
-    if rows > height / 2:
-        return _times(session, [image], share)[0]
-    less = max(least, rows // 3)
-    long, short = _times(session, [image[:rows], image[:less]], share)
-    return long + max(0.0, (long - short) / (rows - less)) * (height - rows)
+    above, below = (rows if isinstance(rows, int) else 0 for rows in (told["halo_rows_above"], told["halo_rows_below"]))
+    least = min(height, session.threads * max(LEAST_ROWS, CONTEXT * (above + below)))
+    warm = _time(session, image[:least], share / 10)
+    rows = min(height, max(least, int(least * share / ROUNDS / warm)))
+    twice = (session.threads - 1) * (above + below)
+    return _time(session, image[:rows], share) * (height + twice) / (rows + twice)
 
 
-def _times(session: Session, images: Sequence[AnyImage], seconds: float) -> list[float]:
-    """Seconds of a run on each of some images, which take turns for so many seconds.
+def _time(session: Session, image: AnyImage, seconds: float) -> float:
+    """Seconds of a run, of which there are as many as fit into so many seconds.
 
     The lower quartile: what comes between only ever adds.
     """
-    found: list[list[float]] = [[] for _ in images]
+    found: list[float] = []
     begun = time.perf_counter()
-    while len(found[0]) < LEAST_ROUNDS or time.perf_counter() - begun < seconds:
-        for image, times in zip(images, found, strict=True):
-            before = time.perf_counter()
-            session.run(image)
-            times.append(time.perf_counter() - before)
-    return [sorted(times)[len(times) // 4] for times in found]
+    while len(found) < LEAST_ROUNDS or time.perf_counter() - begun < seconds:
+        before = time.perf_counter()
+        session.run(image)
+        found.append(time.perf_counter() - before)
+    return sorted(found)[len(found) // 4]
 
 
 def choose(promises: Sequence[Promise], seconds: float | None, memory_bytes: int | None) -> Promise | None:

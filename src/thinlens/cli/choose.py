@@ -33,7 +33,7 @@ def choose(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Choose the best model that keeps a budget here: each is timed on strips of an image, in about a second in all.
+    """Choose the best model that keeps a budget here: each is timed on a strip of an image, in about a second in all.
 
     Time is that of a whole image from memory to memory, in a process that has warmed up. Memory is that of a process
     that does nothing else. The best is that of the highest PSNR on validation images.
