@@ -4,9 +4,10 @@
 
 Each case is chosen in a fresh process. The model that it picks then restores an image of that size in another one: two
 runs that do not count and 15 that do, `Session.run` from memory to memory, their median; and the most memory that this
-process held resident. A case: task, scale, budget, format, threads. Linux only. Writes ``docs/results/choose.json`` and
-``choose.md``; ends with 1 unless nine of ten promises of time are between 0.8 and 1.25 of what is measured. About three
-minutes for two rounds; meant for a quiet machine, which the probes before and after tell.
+process held resident for the first of them. A case: task, scale, budget, format, threads. Linux only. Writes
+``docs/results/choose.json`` and ``choose.md``; ends with 1 unless nine of ten promises of time are between 0.8 and 1.25
+of what is measured. About three minutes for two rounds; meant for a quiet machine, which the probes before and after
+tell.
 """
 
 import argparse
@@ -14,15 +15,18 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from thinlens.bench.machine import describe_host, list_versions, probe
+
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-WARM_UP, RUNS = 2, 15
+WORKER = Path(__file__).with_name("choose_worker.py")
+RUNS = 15
 LOW, HIGH, SHARE = 0.8, 1.25, 0.9
 CASES = (
     "sr 2 5ms@720p rgb24 1",
@@ -40,30 +44,13 @@ HEAD = """# Budgets and what comes of them
 
 `python benchmarks/choose.py` chooses and measures, and writes this page. Each line: a fresh process of
 `thinlens choose` promises, another one restores an image of that size with the model it picked. *Time*: median of
-{runs} runs of `Session.run` after {warm_up}, image and result in memory. *Memory*: the most that this process held
-resident, all of it. A ratio is what was promised over what was measured. {good} of {count} promises of time
-({share:.0%}) lie between {low:g} and {high:g}; {kept} of {count} results kept their budget.
+{runs} runs of `Session.run` after two that do not count, image and result in memory. *Memory*: the most that this
+process held resident for the first run, all of it. A ratio is what was promised over what was measured. {good} of
+{count} promises of time ({share:.0%}) lie between {low:g} and {high:g}; {kept} of {count} results kept their budget.
 
 | task | budget | pixels | threads | model | promised, ms | measured, ms | ratio | promised, MB | measured, MB | ratio |
 |---|---|---|--:|---|--:|--:|--:|--:|--:|--:|
 """
-
-
-def work(model: str, width: int, height: int, pixels: str, threads: int) -> dict[str, Any]:
-    """Restore an image again and again in this process, which does nothing else."""
-    from thinlens.bench.fresh import make_rows, peak_bytes
-    from thinlens.runtime.session import open_model
-
-    session = open_model(model, threads=threads)
-    image = make_rows(0, height, width, 1 if pixels.startswith("gray") else 3)
-    if pixels.endswith("16") or pixels.endswith("48"):
-        image = image.astype(np.uint16) * 257
-    ms = []
-    for _ in range(WARM_UP + RUNS):
-        begun = time.perf_counter()
-        session.run(image)
-        ms.append(round((time.perf_counter() - begun) * 1e3, 4))
-    return {"ms": ms[WARM_UP:], "peak": peak_bytes()}
 
 
 def run(*command: object) -> Any:
@@ -84,10 +71,11 @@ def iter_rows(cases: list[str], rounds: int) -> Iterator[dict[str, Any]]:
         for promised in chosen["candidates"]:
             if promised["model"] == chosen["pick"]:
                 image = chosen["image"]
-                found = run(__file__, "--worker", chosen["pick"], image["width"], image["height"], pixels, threads)
+                found = run(WORKER, chosen["pick"], image["width"], image["height"], pixels, threads, RUNS)
                 ms = statistics.median(found["ms"])
                 row |= {"ms": promised["ms"], "measured_ms": ms, "runs_ms": found["ms"], "ratio": promised["ms"] / ms}
                 row |= {"bytes": promised["memory_bytes"], "measured_bytes": found["peak"]}
+                row["bytes_after_all"] = found["last_peak"]
                 row["memory_ratio"] = row["bytes"] / row["measured_bytes"]
                 limits = chosen["budget"]
                 row["kept"] = ms / 1e3 <= (limits["seconds"] or np.inf) and found["peak"] <= (
@@ -112,16 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--case", action="append", help="instead of the script's own; may be repeated")
-    parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        model, width, height, pixels, threads = arguments.worker
-        print(json.dumps(work(model, int(width), int(height), pixels, int(threads))))
-        return 0
-    import msgspec
-
-    from thinlens.bench.machine import describe_host, list_versions, probe
-
     before, rows = probe(), []
     for row in iter_rows(arguments.case or list(CASES), arguments.rounds):
         rows.append(row)
@@ -139,7 +118,7 @@ def main() -> int:
     (RESULTS / "choose.json").write_text(json.dumps(record, indent=1) + "\n")
     figures = {"good": good, "count": len(measured), "share": good / max(1, len(measured)), "low": LOW, "high": HIGH}
     kept = sum(row["kept"] for row in measured)
-    head = HEAD.format(runs=RUNS, warm_up=WARM_UP, kept=kept, **figures)
+    head = HEAD.format(runs=RUNS, kept=kept, **figures)
     (RESULTS / "choose.md").write_text(head + "".join(f"{to_line(row)}\n" for row in rows))
     print(f"{good} of {len(measured)} within {LOW:g} to {HIGH:g}")
     return 0 if good >= SHARE * len(measured) else 1
