@@ -47,6 +47,14 @@ def test_the_best_is_picked_and_marked(thinlens, shipped, bench):
     assert "image        32x24 rgb24, for a result of 64x48" in lines
 
 
+@pytest.mark.parametrize(("load", "told"), [(1.0, False), (4.0, True)])
+def test_a_busy_machine_is_told(thinlens, shipped, monkeypatch, load, told):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0, 0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    done = thinlens("choose", "--budget", "100s@64x48")
+    assert ("busy, promises are worth little" in done.out) == told
+
+
 def test_json_tells_what_is_promised(thinlens, shipped):
     (found,) = thinlens(
         "choose", "--budget", "64MB@65x47", "--model", "x2.safetensors", "--format", "gray16", "-j", 2, "--json"

@@ -1,5 +1,6 @@
 """`thinlens choose`: the best model that keeps a budget of time and memory on this machine."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from thinlens.errors import BudgetError
 if TYPE_CHECKING:
     from thinlens.bench.choose import Promise
 
+BUSY = 0.75  # load a processor
 COLUMNS = ("", "model", ">promised", ">memory", ">PSNR on val", "budget")
 
 
@@ -60,6 +62,7 @@ class Choice:
         format: its pixels.
         threads: that worked.
         seconds: that measuring took.
+        load: processes that wanted to run before it, the mean of a minute; None where the system does not tell.
         promises: of the models, the cheapest first.
         pick: the best of those that keep the budget; None: none does.
     """
@@ -70,8 +73,14 @@ class Choice:
     format: RawFormat
     threads: int
     seconds: float
+    load: float | None
     promises: "Sequence[Promise]"
     pick: "Promise | None"
+
+    @property
+    def busy(self) -> bool:
+        """Whether so much else wanted to run that times are worth little."""
+        return self.load is not None and self.load > BUSY * (os.cpu_count() or 1)
 
     def excess(self, promise: "Promise") -> str | None:
         """Why a model does not keep the budget; None: it does."""
@@ -113,6 +122,7 @@ class Choice:
             "image": {"width": self.source[0], "height": self.source[1], "format": self.format},
             "threads": self.threads,
             "seconds": round(self.seconds, 2),
+            "load": self.load,
             "pick": self.pick and self.pick.name,
             "candidates": candidates,
         }
@@ -137,6 +147,10 @@ class Choice:
                 ("image", f"{width}x{height} {self.format}, for a result of {result}"),
                 ("threads", self.threads),
                 ("measured in", f"{self.seconds:.1f} s"),
+                (
+                    "load",
+                    f"{self.load:g}: busy, promises are worth little; repeat when it is quiet" if self.busy else None,
+                ),
             ]
         )
 
@@ -168,14 +182,14 @@ def choose_within(
     from thinlens.models import find_model
     from thinlens.runtime.compile import ImageKind
 
-    begun = time.monotonic()
+    begun, load = time.monotonic(), round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     kind = ImageKind(*RAW_FORMATS[format_])
     sessions = find_candidates(task, scale, named, gray=kind.channels == 1, threads=threads)
     width, height = -(-budget.width // scale), -(-budget.height // scale)
     promises = list(measure_promises(sessions, find_model(next(iter(sessions))), height, width, kind))
     pick = choose(promises, budget.seconds, budget.memory_bytes)
     used = next(iter(sessions.values())).threads
-    return Choice(budget, task, (width, height), format_, used, time.monotonic() - begun, promises, pick)
+    return Choice(budget, task, (width, height), format_, used, time.monotonic() - begun, load, promises, pick)
 
 
 def takes(promise: "Promise") -> str:
