@@ -323,6 +323,8 @@ def measure(member: Member, what: list[str], arguments: argparse.Namespace, isa:
     path = find_file(name, arguments.models)
     if path is not None and "quality" in what:
         card = read_model(path).card
+        if member["training"] != training_of(card, path):  # other weights than those that were measured
+            member["quality"] = {}
         member |= {"bytes": stored_bytes(path), "training": training_of(card, path)}
         if card.task != "sr":
             member["quality"] = quality_of_card(card)
