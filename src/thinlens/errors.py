@@ -8,6 +8,7 @@
     ├── ModelError(ValueError)         a model file is damaged, oversized, newer, or does not match its own plan
     ├── PlanError(ValueError)          ops that do not fit together: unknown input, wrong channels, missing tensor
     ├── CompressionError(ValueError)   a model cannot be compressed as asked, or would lose more than is accepted
+    ├── BudgetError(ValueError)        no model keeps a budget of time or memory on this machine
     ├── RecipeError(ValueError)        a bad key, type or range in a recipe or in ``--set``
     ├── RecordError(ValueError)        a record of measurements is damaged, newer, or cannot be measured again
     ├── UnknownNameError(ValueError)   no model, network or scale of that name; near matches are listed
@@ -52,6 +53,10 @@ class PlanError(ThinlensError, ValueError):
 
 class CompressionError(ThinlensError, ValueError):
     """A model cannot be compressed as asked, or would lose more than is accepted."""
+
+
+class BudgetError(ThinlensError, ValueError):
+    """No model keeps a budget of time or memory on this machine."""
 
 
 class RecipeError(ThinlensError, ValueError):

@@ -9,6 +9,7 @@ import typer
 
 from thinlens.cli import sweep
 from thinlens.cli.bench import memory, replay, speed
+from thinlens.cli.choose import choose
 from thinlens.cli.compress import compress
 from thinlens.cli.doctor import doctor
 from thinlens.cli.evaluate import evaluate
@@ -21,6 +22,7 @@ from thinlens.cli.output import clean
 from thinlens.cli.restore import restore
 from thinlens.cli.sensitivity import sensitivity
 from thinlens.cli.stream import stream
+from thinlens.cli.templates import templates
 from thinlens.cli.train import train
 from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 
@@ -28,6 +30,7 @@ from thinlens.cli.verb import FAILED, INTERRUPTED, USAGE, print_error, verb
 VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
     (restore, "thinlens restore photo.jpg -o photo_x4.png --scale 4"),
     (models, "thinlens models"),
+    (choose, "thinlens choose --task sr --scale 2 --budget 20ms@1080p,64MB"),
     (inspect, "thinlens inspect edge_sr_tm_k7_c4_x2 --width 1920"),
     (stream, "thinlens stream edge_sr_tm_k7_c4_x2 --width 640 --format gray8 < rows.gray > rows_x2.gray"),
     (evaluate, "thinlens evaluate edge_sr_tm_k7_c4_x2 --data images/"),
@@ -55,7 +58,10 @@ GROUPS: tuple[tuple[str, str, tuple[tuple[Callable[..., int | None], str], ...]]
     (
         "analyse",
         "Study a model.",
-        ((sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),),
+        (
+            (sensitivity, "thinlens analyse sensitivity edge_sr_tm_k7_c4_x2 -o study.svg"),
+            (templates, "thinlens analyse templates edge_sr_tm_k7_c4_x2 --image photo.png -o study/"),
+        ),
     ),
     (
         "sweep",

@@ -49,6 +49,14 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
 
 
+def parse_seconds(text: str) -> float:
+    """Read a time such as ``20ms`` or ``1.5s``; return seconds."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(ms|s)", text.strip(), re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise typer.BadParameter(f"got '{text}'; accepted: a time such as 20ms or 1.5s")
+    return float(found[1]) / (1000 if found[2].lower() == "ms" else 1)
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read width and height such as ``1280x720``; return height and width."""
     found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.strip(), re.IGNORECASE | re.ASCII)

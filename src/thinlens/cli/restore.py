@@ -1,5 +1,6 @@
 """`thinlens restore`: image files in, restored image files out."""
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from thinlens.cli.budget import HELP, Budget, parse_budget
 from thinlens.cli.options import Json, Overwrite, Recursive, Threads, parse_bytes, parse_size
 from thinlens.cli.output import clean
 from thinlens.cli.progress import Meter
-from thinlens.cli.verb import UsageError, is_debug, line_of, print_trace
+from thinlens.cli.verb import UsageError, is_debug, line_of, print_error, print_trace
 from thinlens.cli.video import (
     Codec,
     Crf,
@@ -65,6 +67,10 @@ def restore(
     ] = None,
     prefer: Annotated[
         Prefer | None, typer.Option(help="Which shipped model, if none is named; default: balanced.")
+    ] = None,
+    budget: Annotated[
+        Budget | None,
+        typer.Option(metavar="TIME@SIZE,MEMORY", parser=parse_budget, help=f"Choose the model by it. {HELP}"),
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the results.")] = "same",
     jpeg_quality: Annotated[
@@ -127,6 +133,10 @@ def restore(
     wished = None if size is None else parse_size(size)
     wish = Wish(task, scale, wished, model, prefer, sigma, quality)
     threads = threads_of(threads, workers, on)
+    if budget is not None:
+        if workers is not None or on is not None:
+            raise UsageError("`--budget` is that of one process here; `--workers` and `--on` use more; leave them out")
+        wish = _within(budget, wish, threads)
     restorer = _restorer(wish, threads, certify)
     target_format = None if format == "same" else format
     settings = Settings(
@@ -141,6 +151,28 @@ def restore(
         return restore_videos(inputs, output, restorer, video, settings, threads=threads, as_json=as_json)
     orders = Orders(wish, threads, settings, workers, resume, on, is_debug())
     return run_batch(inputs, output, orders, restorer, recursive=recursive, as_json=as_json)
+
+
+def _within(budget: Budget, wish: "Wish", threads: int | None) -> "Wish":
+    """The wish with the model that keeps a budget, which stderr tells.
+
+    Raises:
+        UsageError: if the wish says otherwise which model runs, or not which scale.
+        BudgetError: if no model keeps it.
+    """
+    from thinlens.cli.choose import choose_within
+    from thinlens.models import DEFAULTS
+
+    for name, given in (("model", wish.model), ("prefer", wish.prefer)):
+        if given is not None:
+            raise UsageError(f"`--budget` and `--{name}` both say which model runs; give one of them")
+    task, scale = wish.task or "sr", wish.scale or 2
+    if wish.size is not None or (task == "sr" and scale <= 1):
+        raise UsageError("`--budget` needs a scale above 1, the same for all images; give `--scale`, or leave it out")
+    scales = [s for known, s in DEFAULTS if known == task and s >= scale]
+    choice = choose_within(budget, task, min(scales, default=math.ceil(scale)) if task == "sr" else 1, threads=threads)
+    print_error(choice.describe())
+    return replace(wish, model=choice.best().name)
 
 
 def _restorer(wish: "Wish", threads: int | None, certify: Certify | None) -> "Restorer":
