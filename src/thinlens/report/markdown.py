@@ -32,7 +32,7 @@ def to_html(text: str, title: str, pages: Collection[str], picture: Callable[[st
         pages: names of the pages that the report holds.
         picture: reads one by its path.
     """
-    parser = MarkdownIt("commonmark", {"html": False, "typographer": False}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}).enable("table")
     tokens = parser.parse(text)
     for token in tokens:
         token.children = token.children and list(_inline(token.children, pages, picture))
@@ -74,7 +74,7 @@ def _blocks(tokens: Sequence[Token], title: str) -> Iterator[Token]:
         elif token.type in ("th_close", "td_close"):
             token.tag = tag
         if token.type == "table_open":
-            yield _raw(f'<div class="scroll" role="region" tabindex="0" aria-label="{escapeHtml(heading)}">')
+            yield _raw(f'<div class="scroll" role="group" tabindex="0" aria-label="{escapeHtml(heading)}">')
             yield token
             yield _raw(f'<caption class="unseen">{escapeHtml(heading)}</caption>')
         elif token.type == "table_close":

@@ -94,7 +94,9 @@ def read_points(records: Records) -> list[Point]:
     """
     plain = list(_bench(records)) or list(_plain(records))  # the same network; those of `thinlens bench` say more
     rows = [*plain, *_line_dl(records), *_drn(records), *_restore(records)]
-    points = [Point(NAMES.get(name, name), WAYS.get(way, way), size, peak, by) for name, way, size, peak, by in rows]
+    points = [
+        Point(NAMES.get(name, name), WAYS[way], size, peak, by) for name, way, size, peak, by in rows if way in WAYS
+    ]
     order = list(PANELS)
     return sorted(points, key=lambda it: (order.index(it.record), it.network, it.way, it.megapixels))
 

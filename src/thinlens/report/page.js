@@ -150,7 +150,7 @@
       if (!step || !state.shown.length) return;
       event.preventDefault();
       if (event.key === "ArrowUp" || event.key === "ArrowDown") {
-        const ahead = state.best.filter((p) => step > 0 ? p.x > state.point.x : p.x < state.point.x);
+        const ahead = state.best.filter((p) => step > 0 ? p.y > state.point.y : p.y < state.point.y);
         return choose(ahead.at(step > 0 ? 0 : -1) ?? state.point);
       }
       const at = state.shown.indexOf(state.point) + step;

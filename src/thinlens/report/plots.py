@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from thinlens.report.memory import Point
+from thinlens.report.memory import WAYS, Point
 from thinlens.report.pareto import front
 from thinlens.report.pool import FAMILIES, TIME, family_of, our_points, scales_of, sets_of, their_points
 from thinlens.report.records import Member, Pool
@@ -60,9 +60,10 @@ def draw_memory(points: Sequence[Point], theme: Theme = LIGHT) -> Figure:
         lines.setdefault((point.panel, point.network, point.way, point.record), []).append(point)
     several = {key: line for key, line in lines.items() if len(line) > 1}
     titles = list(dict.fromkeys(panel for panel, *_ in several))
-    ways = list(dict.fromkeys(way for _, _, way, _ in several))
+    shown_ways = {way for _, _, way, _ in several}
+    ways = [way for way in dict.fromkeys(WAYS.values()) if way in shown_ways]
     styles = {way: (pair[theme.dark], shape) for way, pair, shape in zip(ways, WAY_COLOURS, WAY_SHAPES, strict=False)}
-    columns = min(2, len(titles))
+    columns = 2 if len(titles) in (2, 4) else min(3, len(titles))
     figure = _figure(-(-len(titles) // columns), theme)
     shared: Axes | None = None
     for at, title in enumerate(titles):
