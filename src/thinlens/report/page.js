@@ -106,7 +106,8 @@
       const focused = plot.contains(document.activeElement);
       plot.replaceChildren(state.svg);
       state.point = null;
-      choose(state.shown.find((p) => p.member === state.chosen));
+      const stem = (member) => member?.name.replace(/_x\d+$/, ""); // the same network, at whatever scale
+      choose(state.shown.find((p) => stem(p.member) === stem(state.chosen)) ?? state.best[state.best.length >> 1]);
       if (focused) state.svg.focus({ preventScroll: true });
       const untrained = data.members.filter((m) => m.scale === state.scale && !m.quality[state.set]).length;
       const beneath = marks.length + rings.length - above.length - within.length;

@@ -91,6 +91,7 @@ def build_report(records: Records, version: str) -> Report:
         "memory": ("Memory against image size", points and _memory(points), "memory.json"),
     }
     groups = list(_groups(records))
+    contents: list[tuple[str, str, list[Page]]]
     contents = [(name, title, []) for name, (title, content, _) in parts.items() if content]
     contents += [(group.anchor, group.title, group.pages) for group in groups]
     missing = [f"{title} ({source})" for title, content, source in parts.values() if not content]

@@ -1,6 +1,7 @@
 """What the page's template shows of each record: texts, tables and data, nothing to compute."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -90,10 +91,10 @@ def crops_of(crops: Crops, records: Records) -> dict[str, Any]:
 
 def template_of(template: Template, records: Records) -> dict[str, Any]:
     """A network's filter pictures, inlined."""
-    pictures = [
-        _inlined(records.picture(f"templates/{name}")) | {"alt": f"{template.name}: {name.rpartition('.')[0]}"}
-        for name in template.pictures
-    ]
+    pictures = []
+    for file in template.pictures:
+        what = PurePath(file).stem.removeprefix(template.name).replace("_", " ").strip()
+        pictures.append(_inlined(records.picture(f"templates/{file}")) | {"alt": f"{template.name}: {what or file}"})
     return {"name": template.name, "text": template.text, "pictures": pictures}
 
 
