@@ -1,7 +1,17 @@
 import pytest
 
 from tests.report.folder import make_records, member, members, write
-from thinlens.report.pool import TIME, best_by_budget, gains, main_set, our_points, rows_of, sets_of, upscalers_of
+from thinlens.report.pool import (
+    TIME,
+    best_by_budget,
+    gains,
+    main_set,
+    our_points,
+    published,
+    rows_of,
+    sets_of,
+    upscalers_of,
+)
 from thinlens.report.records import Pool, Records
 
 
@@ -38,6 +48,14 @@ def test_the_main_set_is_set5_if_there(tmp_path, pool):
 
 def test_published_sets_under_their_other_name(pool):
     assert gains(pool.members, "B100") == pytest.approx([0.3] * 24)
+
+
+def test_published_weights_by_our_protocol_where_the_record_has_that(tmp_path):
+    facts = member()["published"]
+    rows = [{}, {"p1_set5_estimated_db": 30.5}, {"p1_set5_estimated_db": 30.5, "p1_set5_db": 30}]
+    pool = made(tmp_path, [member(published=facts | more) for more in rows])
+    assert [published(it, "Set5").psnr_db for it in pool.members] == [31.0, 30.5, 30.0]
+    assert {published(it, "B100").psnr_db for it in pool.members} == {28.0}
 
 
 def test_members_without_a_figure_are_not_in_the_plot(tmp_path):

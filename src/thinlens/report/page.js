@@ -170,8 +170,8 @@
         make("h3", {}, make("code", {}, m.name)),
         make("p", { class: "tags" }, ...tags.map((tag) => make("span", {}, tag))),
         list([
-          ["Parameters", figures(m.params, 0)], ["MACs, 1280x720", short(m.cost.macs)], ["Model file", m.cost.bytes && `${short(m.cost.bytes)}B`],
-          ["Peak memory", m.cost.peak && `${short(m.cost.peak)}B`], ["1 thread", speed(1)], ["2 threads", speed(2)],
+          ["Parameters", figures(m.params, 0)], ["MACs, 1280x720", short(m.cost.macs)], ["Stored weights", m.cost.bytes && `${short(m.cost.bytes)}B`],
+          ["Engine memory", m.cost.peak && `${short(m.cost.peak)}B`], ["1 thread", speed(1)], ["2 threads", speed(2)],
           ["Time, bicubic = 1", m.speed[1]?.[2] && figures(m.speed[1][2], 2)],
         ]),
         rows.length ? grid(["", "PSNR", "SSIM", "publ.", "gain"], rows, "Quality by set of images") : "",

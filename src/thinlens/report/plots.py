@@ -148,7 +148,13 @@ def _scatter(axes: Axes, members: list[Member], data: str, theme: Theme) -> None
             point for member, point in zip(theirs.members, theirs.pairs, strict=True) if family_of(member) == family
         ]
         marks: dict[str, Any] = {"marker": family.shape, "color": family.dark if theme.dark else family.light}
-        ring: dict[str, Any] = {"linestyle": "", "markerfacecolor": "none", "markersize": 4, "alpha": 0.3, "markeredgewidth": 0.7}
+        ring: dict[str, Any] = {
+            "linestyle": "",
+            "markerfacecolor": "none",
+            "markersize": 4,
+            "alpha": 0.3,
+            "markeredgewidth": 0.7,
+        }
         axes.plot(*_split(circles), **marks, **ring, zorder=2)
         axes.plot(*_split(kin), **marks, linestyle="", markersize=3.5, alpha=0.45, markeredgewidth=0, zorder=3)
         best = [kin[at] for at in front(kin)]
