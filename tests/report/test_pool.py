@@ -2,9 +2,11 @@ import pytest
 
 from tests.report.folder import make_records, member, members, write
 from thinlens.report.pool import (
+    BUDGETS,
     TIME,
     best_by_budget,
     gains,
+    main_axis,
     main_set,
     our_points,
     published,
@@ -12,6 +14,7 @@ from thinlens.report.pool import (
     sets_of,
     upscalers_of,
 )
+
 from thinlens.report.records import Pool, Records
 
 
@@ -65,7 +68,7 @@ def test_members_without_a_figure_are_not_in_the_plot(tmp_path):
 
 def test_budgets_go_from_the_first_that_both_fit_to_the_end_of_our_front(pool):
     rows = list(best_by_budget(pool, 2, "Set5"))
-    assert (len(rows), rows[0].ms, rows[-1].ms) == (10, 4.0, 8.0)
+    assert (len(rows), rows[0].cost, rows[-1].cost) == (10, 4.0, 8.0)
     assert (rows[0].ours, rows[-1].ours, rows[-1].theirs) == ("espcn_1_x2", "espcn_3_x2", "espcn_3_x2")
     assert all(row.psnr_db - row.published_db == pytest.approx(0.3) for row in rows)
 
@@ -75,6 +78,12 @@ def test_the_published_best_may_be_a_network_that_was_not_trained_here(tmp_path)
     rows = list(best_by_budget(made(tmp_path, [slow, quick]), 2, "Set5"))
     assert {row.theirs for row in rows} == {"espcn_3_x2"}  # below 8 ms there is none of ours to compare
     assert list(best_by_budget(made(tmp_path, [quick]), 2, "Set5")) == []
+
+
+def test_without_times_arithmetic_stands_for_them(tmp_path):
+    pool = made(tmp_path, [member(size=size, speed={}) for size in (1, 2)])
+    assert main_axis(pool).text == "arithmetic for 1280x720"
+    assert [row.cost for row in best_by_budget(pool, 2, "Set5")][:: BUDGETS - 1] == [10**7, 2 * 10**7]
 
 
 def test_unknown_families_are_shown_as_others(tmp_path):

@@ -44,7 +44,7 @@
       state.set = chosen("set");
       state.threads = chosen("threads") ?? "1";
       state.axis = data.axes.find((axis) => axis.name === find("#axis").value);
-      find("#choose-threads").disabled = state.axis.name !== "ms";
+      if (find("#choose-threads")) find("#choose-threads").disabled = state.axis.name !== "ms";
     }
 
     /** Marks are members measured here, rings the published figures at the same cost. */
@@ -56,7 +56,7 @@
 
     function draw() {
       const [marks, rings] = points();
-      const width = Math.max(280, plot.clientWidth), height = Math.round(Math.min(640, Math.max(360, width * 0.8)));
+      const width = Math.max(280, plot.clientWidth), height = Math.round(Math.min(640, Math.max(360, width * 0.92)));
       const [left, right, top, bottom] = [44, 14, 10, 44];
       state.best = front(marks);
       const floor = [...state.best, ...marks.filter((p) => p.member.family === "bicubic")].map((p) => p.y);

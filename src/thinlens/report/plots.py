@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from thinlens.report.memory import WAYS, Point
 from thinlens.report.pareto import front
-from thinlens.report.pool import FAMILIES, TIME, family_of, our_points, scales_of, sets_of, their_points
+from thinlens.report.pool import FAMILIES, Axis, family_of, main_axis, our_points, scales_of, sets_of, their_points
 from thinlens.report.records import Member, Pool
 
 Format = Literal["png", "svg"]
@@ -44,7 +44,7 @@ DARK = Theme(True, "#18181b", "#e4e4e7", "#3f3f46")
 
 
 def draw_fronts(pool: Pool, data: str, theme: Theme = LIGHT) -> Figure:
-    """Quality against time on one thread: a panel a scale, with the front of each family and the published figures."""
+    """Quality against the main axis: a panel a scale, with the front of each family and the published figures."""
     return _panels([(f"x{scale}", scale, data) for scale in scales_of(pool)], pool, theme, columns=3)
 
 
@@ -110,12 +110,12 @@ def save(figure: Figure, kind: Format) -> bytes:
 def _panels(panels: Sequence[tuple[str, int, str]], pool: Pool, theme: Theme, columns: int) -> Figure:
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _figure(rows, theme)
+    figure, axis = _figure(rows, theme), main_axis(pool)
     for at, (title, scale, data) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, at + 1)
         members = [member for member in pool.members if member.scale == scale]
-        _scatter(axes, members, data, theme)
-        axes.set(xscale="log", xlabel="ms to 1920x1080, one thread" if at >= len(panels) - columns else "")
+        _scatter(axes, members, axis, data, theme)
+        axes.set(xscale="log", xlabel=f"{axis.text}, {axis.unit}" if at >= len(panels) - columns else "")
         axes.set_title(title, color=theme.ink, fontsize=11, loc="left", fontweight="bold")
         axes.set_ylabel("" if at % columns else "PSNR, dB")
         _dress(axes, theme)
@@ -135,9 +135,9 @@ def _figure(rows: int, theme: Theme) -> Figure:
     return Figure(figsize=(10, 0.7 + 3.6 * rows), layout="constrained", facecolor=theme.ground)
 
 
-def _scatter(axes: Axes, members: list[Member], data: str, theme: Theme) -> None:
+def _scatter(axes: Axes, members: list[Member], axis: Axis, data: str, theme: Theme) -> None:
     """Points, rings behind them, a line along the front of each family, and a band along the front of all."""
-    ours, theirs = our_points(members, TIME, data), their_points(members, TIME, data)
+    ours, theirs = our_points(members, axis, data), their_points(members, axis, data)
     if not ours.pairs:
         return
     whole = [ours.pairs[at] for at in front(ours.pairs)]
@@ -195,4 +195,6 @@ def _dress(axes: Axes, theme: Theme) -> None:
 
 
 def _plain(value: float, _: int | None = None) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+    """A number as it is written, large ones in powers of 1000."""
+    divisor, unit = next(((size, unit) for size, unit in ((1e9, " G"), (1e6, " M")) if value >= size), (1, ""))
+    return f"{value / divisor:,.0f}{unit}" if value >= 1 else f"{value:g}"

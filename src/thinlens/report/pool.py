@@ -49,6 +49,11 @@ class Axis(NamedTuple):
         """Whether there is one such axis for each number of threads, which ends its name."""
         return self.unit == "ms"
 
+    @property
+    def text(self) -> str:
+        """What it is, within a sentence."""
+        return f"{self.label[0].lower()}{self.label[1:]}" + f" on {self.name[2:]} thread" * self.is_time
+
 
 def _time(threads: str) -> Axis:
     return Axis(
@@ -103,6 +108,11 @@ def main_set(pool: Pool) -> str:
     return MAIN_SET if MAIN_SET in sets else sets[0]
 
 
+def main_axis(pool: Pool) -> Axis:
+    """The cost that stands for all where only one is shown: time on one thread, if that was measured."""
+    return next(axis for axis in AXES if any(axis.value(member) is not None for member in pool.members))
+
+
 def published(member: Member, data: str) -> Quality | None:
     """The quality of the published weights: by our protocol where the record has that, else as their authors say."""
     facts = member.published or {}
@@ -142,7 +152,7 @@ class Row(NamedTuple):
         scale: output over input.
         members: how many there are.
         trained: how many have a quality, on the set that was asked for.
-        on_front: how many are on the front of all families, by time on one thread.
+        on_front: how many are on the front of all families, by the main axis.
         best: by PSNR.
         gain_db: the median above the published figures.
     """
@@ -160,7 +170,7 @@ def rows_of(pool: Pool, data: str) -> Iterator[Row]:
     """The families at each scale."""
     for scale in scales_of(pool):
         members = [member for member in pool.members if member.scale == scale]
-        points = our_points(members, TIME, data)
+        points = our_points(members, main_axis(pool), data)
         ahead = {points.members[at].name for at in front(points.pairs)}
         for family in FAMILIES.values():
             kin = [member for member in members if family_of(member) == family]
@@ -173,9 +183,9 @@ def rows_of(pool: Pool, data: str) -> Iterator[Row]:
 
 
 class Budget(NamedTuple):
-    """The best that fits into ``ms``: of ours, and of the published ones at our time for the same network."""
+    """The best that costs at most ``cost``: of ours, and of the published ones at our cost for the same network."""
 
-    ms: float
+    cost: float
     ours: str
     psnr_db: float
     theirs: str
@@ -183,16 +193,17 @@ class Budget(NamedTuple):
 
 
 def best_by_budget(pool: Pool, scale: int, data: str) -> Iterator[Budget]:
-    """Ten budgets of time on one thread, a constant ratio apart, from the first that both fit to our front's end."""
+    """Ten budgets of the main axis, a constant ratio apart, from the first that both fit to our front's end."""
     members = [member for member in pool.members if member.scale == scale]
-    ours, theirs = our_points(members, TIME, data), their_points(members, TIME, data)
+    axis = main_axis(pool)
+    ours, theirs = our_points(members, axis, data), their_points(members, axis, data)
     if not ours.pairs or not theirs.pairs:
         return
     low = max(min(cost for cost, _ in points.pairs) for points in (ours, theirs))
     high = max(low, ours.pairs[front(ours.pairs)[-1]][0])
     for step in range(BUDGETS):
-        ms = high if step == BUDGETS - 1 else low * (high / low) ** (step / (BUDGETS - 1))
-        own, other = (best_within(points.pairs, ms) for points in (ours, theirs))
+        budget = high if step == BUDGETS - 1 else low * (high / low) ** (step / (BUDGETS - 1))
+        own, other = (best_within(points.pairs, budget) for points in (ours, theirs))
         if own is not None and other is not None:
             mine, foreign = ours.pairs[own][1], theirs.pairs[other][1]
-            yield Budget(ms, ours.members[own].name, mine, theirs.members[other].name, foreign)
+            yield Budget(budget, ours.members[own].name, mine, theirs.members[other].name, foreign)
