@@ -14,7 +14,6 @@ from thinlens.report.pool import (
     sets_of,
     upscalers_of,
 )
-
 from thinlens.report.records import Pool, Records
 
 

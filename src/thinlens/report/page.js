@@ -13,6 +13,7 @@
     const [divisor, unit] = [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"], [1, ""]].find(([least]) => value >= least) ?? [1, ""];
     return Number((value / divisor).toPrecision(3)).toLocaleString("en") + unit;
   };
+  const bytes = (value) => `${short(value)}${value < 1000 ? " " : ""}B`;
   const milliseconds = (value) => figures(value, value < 10 ? 2 : value < 100 ? 1 : 0);
   const signed = (value) => (value < 0 ? "−" : "+") + figures(Math.abs(value), 2);
 
@@ -36,7 +37,7 @@
     const plot = find("#plot"), card = find("#card");
     const chosen = (name) => find(`[name=${name}]:checked`)?.value;
     const cost = (member) => member.cost[state.axis.name === "ms" ? `ms${state.threads}` : state.axis.name] ?? null;
-    const unit = (value) => state.axis.name === "ms" ? `${milliseconds(value)} ms` : `${short(value)}${state.axis.unit === "B" ? "B" : ` ${state.axis.unit}`}`;
+    const unit = (value) => state.axis.name === "ms" ? `${milliseconds(value)} ms` : state.axis.unit === "B" ? bytes(value) : `${short(value)} ${state.axis.unit}`;
     const label = (family) => data.families[family].label;
 
     function read() {
@@ -170,8 +171,8 @@
         make("h3", {}, make("code", {}, m.name)),
         make("p", { class: "tags" }, ...tags.map((tag) => make("span", {}, tag))),
         list([
-          ["Parameters", figures(m.params, 0)], ["MACs, 1280x720", short(m.cost.macs)], ["Stored weights", m.cost.bytes && `${short(m.cost.bytes)}B`],
-          ["Engine memory", m.cost.peak && `${short(m.cost.peak)}B`], ["1 thread", speed(1)], ["2 threads", speed(2)],
+          ["Parameters", figures(m.params, 0)], ["MACs, 1280x720", short(m.cost.macs)], ["Stored weights", m.cost.bytes && bytes(m.cost.bytes)],
+          ["Engine memory", m.cost.peak && bytes(m.cost.peak)], ["1 thread", speed(1)], ["2 threads", speed(2)],
           ["Time, bicubic = 1", m.speed[1]?.[2] && figures(m.speed[1][2], 2)],
         ]),
         rows.length ? grid(["", "PSNR", "SSIM", "publ.", "gain"], rows, "Quality by set of images") : "",

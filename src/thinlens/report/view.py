@@ -37,8 +37,12 @@ class Table(NamedTuple):
 def facts_of(pool: Pool) -> list[tuple[str, str]]:
     """What stands large at the head of the page: figures, and what they are."""
     data = main_set(pool)
-    trained = sum(member.training is not None for member in pool.members)
-    facts = [(f"{len(pool.members):,}", "upscalers measured for speed"), (f"{trained:,}", "of them trained here")]
+    timed, trained = sum(bool(m.speed) for m in pool.members), sum(m.training is not None for m in pool.members)
+    facts = [
+        (f"{len(pool.members):,}", "upscalers"),
+        (f"{timed:,}", "measured for speed"),
+        (f"{trained:,}", "trained here"),
+    ]
     if found := gains(pool.members, data):
         facts.append((_signed(median(found)) + " dB", f"median gain on {data} over the published weights"))
     return facts
@@ -80,6 +84,8 @@ def pool_of(pool: Pool) -> dict[str, Any]:
 def _note(pool: Pool, sets: Sequence[str]) -> str:
     """By which protocol the rings are."""
     facts = {key for member in pool.members for key in member.published or ()}
+    if not facts:
+        return "The record has no published figures."
     by_ours = " and ".join(name for name in sets if f"p1_{name.lower()}_db" in facts)
     ours = (
         f"On {by_ours} the rings are by our protocol: measured where the published weights were at hand, else the "
