@@ -185,15 +185,9 @@ def _budget_tables(pool: Pool, data: str) -> Iterator[Table]:
 
 
 def _budget_row(it: Budget) -> Sequence[str]:
+    cost = f"{it.cost:,.1f}" if it.cost < 1e6 else f"{it.cost / 1e6:,.1f} M"
     gain = _signed(it.psnr_db - it.published_db)
-    return (
-        f"{it.cost:,.{1 if it.cost < 1000 else 0}f}",
-        it.ours,
-        f"{it.psnr_db:.2f}",
-        it.theirs,
-        f"{it.published_db:.2f}",
-        gain,
-    )
+    return cost, it.ours, f"{it.psnr_db:.2f}", it.theirs, f"{it.published_db:.2f}", gain
 
 
 def _family_table(pool: Pool, data: str) -> Table:
