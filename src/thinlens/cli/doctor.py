@@ -15,9 +15,10 @@ EXTRAS = {
     "train": ("torch", "lightning-fabric", "pytorch-optimizer"),
     "onnx": ("onnx", "onnxruntime"),
     "video": ("av",),
+    "report": ("jinja2", "markdown-it-py", "matplotlib"),
     "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
 }
-MODULES = {"opencv-python-headless": "cv2"}  # of packages whose name does not tell
+MODULES = {"markdown-it-py": "markdown_it", "opencv-python-headless": "cv2"}  # of packages whose name does not tell
 
 
 def doctor(as_json: Json = False) -> int:
