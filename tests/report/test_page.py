@@ -87,6 +87,15 @@ def test_a_missing_record_leaves_its_section_out(tmp_path, name, section, anchor
     assert ("front.svg" in made.files) == (name != "pool.json")
 
 
+def test_pictures_may_be_vectors(tmp_path):
+    folder = make_records(tmp_path)
+    write(folder, "templates/keys.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
+    write(folder, "templates.json", [{"name": "tm", "pictures": ["keys.svg"], "text": ""}])
+    (shown,) = (it for it in outline(folder).all("img") if it["alt"] == "tm: keys")
+    assert shown["src"].startswith("data:image/svg+xml;base64,")
+    assert "width" not in shown
+
+
 def test_a_pool_without_quality_is_left_out(tmp_path):
     write(tmp_path, "pool.json", {"members": [member(quality={})]})
     assert "Quality against speed (pool.json)" in report(tmp_path).missing
