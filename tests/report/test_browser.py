@@ -91,6 +91,16 @@ def test_families_are_toggled_by_keyboard(page):
     assert marks(page) == before
 
 
+def test_all_families_may_be_off(page):
+    buttons = page.locator("[data-family]")
+    for at in range(buttons.count()):
+        buttons.nth(at).click()
+    assert page.get_by_text("Nothing to show").is_visible()
+    assert page.locator("#front tbody tr").count() == 0
+    page.locator("[data-family=espcn]").click()
+    assert marks(page) == 3
+
+
 def test_the_plot_is_walked_by_keyboard(page):
     assert focus_by_tab(page, "#plot svg") == "solid"
     page.keyboard.press("Home")

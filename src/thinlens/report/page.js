@@ -57,10 +57,15 @@
 
     function draw() {
       const [marks, rings] = points();
+      [state.point, state.shown, state.best] = [null, [], front(marks)];
+      if (!marks.length && !rings.length) {
+        plot.replaceChildren(make("p", { class: "note" }, "Nothing to show: no network of the families chosen has both figures."));
+        find("#plot-note").textContent = "";
+        return tabulate();
+      }
       const width = Math.max(280, plot.clientWidth), height = Math.round(Math.min(640, Math.max(360, width * 0.92)));
       const [left, right, top, bottom] = [44, 14, 10, 44];
-      state.best = front(marks);
-      const floor = [...state.best, ...marks.filter((p) => p.member.family === "bicubic")].map((p) => p.y);
+      const floor = [...front(marks.length ? marks : rings), ...marks.filter((p) => p.member.family === "bicubic")].map((p) => p.y);
       const high = Math.max(...[...marks, ...rings].map((p) => p.y)), low = Math.min(high - 0.1, ...floor);
       const pad = (high - low) * 0.06;
       const [above, within] = [marks, rings].map((list) => list.filter((p) => p.y >= low - pad));
@@ -106,9 +111,8 @@
       for (const kind of ["pointermove", "pointerdown"]) state.svg.addEventListener(kind, aim);
       const focused = plot.contains(document.activeElement);
       plot.replaceChildren(state.svg);
-      state.point = null;
       const stem = (member) => member?.name.replace(/_x\d+$/, ""); // the same network, at whatever scale
-      choose(state.shown.find((p) => stem(p.member) === stem(state.chosen)) ?? state.best[state.best.length >> 1]);
+      choose(state.shown.find((p) => stem(p.member) === stem(state.chosen)) ?? state.best[state.best.length >> 1] ?? state.shown[0]);
       if (focused) state.svg.focus({ preventScroll: true });
       const untrained = data.members.filter((m) => m.scale === state.scale && !m.quality[state.set]).length;
       const beneath = marks.length + rings.length - above.length - within.length;

@@ -185,7 +185,7 @@ def _budget_tables(pool: Pool, data: str) -> Iterator[Table]:
 
 
 def _budget_row(it: Budget) -> Sequence[str]:
-    cost = f"{it.cost:,.1f}" if it.cost < 1e6 else f"{it.cost / 1e6:,.1f} M"
+    cost = f"{it.cost:,.{2 if it.cost < 10 else 1}f}" if it.cost < 1e6 else f"{it.cost / 1e6:,.1f} M"
     gain = _signed(it.psnr_db - it.published_db)
     return cost, it.ours, f"{it.psnr_db:.2f}", it.theirs, f"{it.published_db:.2f}", gain
 
