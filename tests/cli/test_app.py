@@ -69,7 +69,7 @@ def test_without_a_verb_help_is_shown(thinlens):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("restor",), "No such command 'restor'. Did you mean 'restore'?; `thinlens --help` explains"),
+        (("restor",), "No such command 'restor'. Did you mean 'restore', 'report'?; `thinlens --help` explains"),
         (("restore",), "Missing argument"),
         (("restore", "a.png"), "Missing option '-o' / '--output'; `thinlens restore --help` explains"),
         (("restore", "a.png", "-o", "b", "--scale", "two"), "'two' is not a valid float"),

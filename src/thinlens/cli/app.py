@@ -19,6 +19,7 @@ from thinlens.cli.inspect import inspect
 from thinlens.cli.models import models
 from thinlens.cli.networks import networks
 from thinlens.cli.output import clean
+from thinlens.cli.report import report
 from thinlens.cli.restore import restore
 from thinlens.cli.sensitivity import sensitivity
 from thinlens.cli.stream import stream
@@ -42,6 +43,7 @@ VERBS: tuple[tuple[Callable[..., int | None], str], ...] = (
         "thinlens compress espcn_d16_s32_x2 --method dcp --ratio 0.3 --method int8 --data images/ -o small.safetensors",
     ),
     (export, "thinlens export edge_sr_tm_k7_c4_x2 --to onnx -o edge_sr_tm_x2.onnx"),
+    (report, "thinlens report docs/results -o report/"),
     (doctor, "thinlens doctor"),
 )
 # Verbs of two words: the first, what it does, and the table of the second.

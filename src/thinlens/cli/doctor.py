@@ -16,9 +16,10 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime"),
     "video": ("av",),
     "sweep": ("optuna", "psycopg"),
+    "report": ("jinja2", "markdown-it-py", "matplotlib"),
     "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
 }
-MODULES = {"opencv-python-headless": "cv2"}  # of packages whose name does not tell
+MODULES = {"markdown-it-py": "markdown_it", "opencv-python-headless": "cv2"}  # of packages whose name does not tell
 
 
 def doctor(as_json: Json = False) -> int:
