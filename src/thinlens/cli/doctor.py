@@ -14,8 +14,8 @@ LIBRARIES = ("thinlens", "numpy", "pillow", "safetensors", "msgspec", "typer", "
 EXTRAS = {
     "train": ("torch", "lightning-fabric", "pytorch-optimizer"),
     "onnx": ("onnx", "onnxruntime"),
-    "video": ("av",),
     "report": ("jinja2", "markdown-it-py", "matplotlib"),
+    "video": ("av",),
     "bench": ("onnx", "onnxruntime", "openvino", "ncnn", "opencv-python-headless"),
 }
 MODULES = {"markdown-it-py": "markdown_it", "opencv-python-headless": "cv2"}  # of packages whose name does not tell
