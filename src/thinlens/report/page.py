@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from thinlens.report.markdown import split_title, to_html
 from thinlens.report.memory import Point, read_points
 from thinlens.report.plots import DARK, LIGHT, draw_fronts, draw_memory, draw_sets, save
-from thinlens.report.pool import FAMILIES, main_set, scales_of, upscalers_of
+from thinlens.report.pool import FAMILIES, main_set, panels_of, upscalers_of
 from thinlens.report.records import Crops, Picture, Pool, Records, Template
 from thinlens.report.view import crops_of, facts_of, memory_table, pool_of, template_of
 
@@ -155,7 +155,7 @@ def _plots(pool: Pool | None, points: Sequence[Point]) -> Iterator[tuple[str, by
     figures: dict[str, Figure] = {}
     if pool:
         figures["front"] = draw_fronts(pool, main_set(pool))
-        figures |= {f"front_x{scale}": draw_sets(pool, scale) for scale in scales_of(pool)}
+        figures |= {f"front_x{scale}": draw_sets(pool, scale) for scale in dict(panels_of(pool))}
     if points:
         figures["memory"] = draw_memory(points)
     for name, figure in figures.items():

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from thinlens.report.memory import WAYS, Point
 from thinlens.report.pareto import front
-from thinlens.report.pool import FAMILIES, Axis, family_of, main_axis, our_points, scales_of, sets_of, their_points
+from thinlens.report.pool import FAMILIES, Axis, family_of, main_axis, our_points, panels_of, their_points
 from thinlens.report.records import Member, Pool
 
 Format = Literal["png", "svg"]
@@ -45,12 +45,16 @@ DARK = Theme(True, "#18181b", "#e4e4e7", "#3f3f46")
 
 def draw_fronts(pool: Pool, data: str, theme: Theme = LIGHT) -> Figure:
     """Quality against the main axis: a panel a scale, with the front of each family and the published figures."""
-    return _panels([(f"x{scale}", scale, data) for scale in scales_of(pool)], pool, theme, columns=3)
+    return _panels(
+        [(f"x{scale}", scale, name) for scale, name in panels_of(pool) if name == data], pool, theme, columns=3
+    )
 
 
 def draw_sets(pool: Pool, scale: int, theme: Theme = LIGHT) -> Figure:
     """The same for one scale: a panel a set."""
-    return _panels([(f"{data}, x{scale}", scale, data) for data in sets_of(pool)], pool, theme, columns=2)
+    return _panels(
+        [(f"{data}, x{it}", it, data) for it, data in panels_of(pool) if it == scale], pool, theme, columns=2
+    )
 
 
 def draw_memory(points: Sequence[Point], theme: Theme = LIGHT) -> Figure:

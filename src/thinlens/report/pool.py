@@ -109,8 +109,20 @@ def main_set(pool: Pool) -> str:
 
 
 def main_axis(pool: Pool) -> Axis:
-    """The cost that stands for all where only one is shown: time on one thread, if that was measured."""
-    return next(axis for axis in AXES if any(axis.value(member) is not None for member in pool.members))
+    """The cost that stands for all where only one is shown: time on one thread, if that and quality are known."""
+    rated = [member for member in pool.members if main_set(pool) in member.quality]
+    return next(axis for axis in AXES if any(axis.value(member) is not None for member in rated))
+
+
+def panels_of(pool: Pool) -> list[tuple[int, str]]:
+    """The scales and sets of which there is something to show, by the main axis."""
+    axis = main_axis(pool)
+    return [
+        (scale, data)
+        for scale in scales_of(pool)
+        for data in sets_of(pool)
+        if our_points([member for member in pool.members if member.scale == scale], axis, data).pairs
+    ]
 
 
 def published(member: Member, data: str) -> Quality | None:
