@@ -129,7 +129,7 @@ def test_progress_is_told_and_the_log_is_json(tmp_path: Path) -> None:
     fit(Point(), noisy_loss, settings(), Watch("a", tmp_path, lambda *now: told.append(now)))
     assert told == [("a", 40, 40)]
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert json.loads(line).keys() == {"part", "step", "loss", "lr", "seconds"}
+    assert json.loads(line).keys() == {"part", "step", "loss", "lr", "seconds", "core_seconds"}
 
 
 def test_a_loss_that_is_not_finite_is_refused() -> None:

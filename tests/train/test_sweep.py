@@ -159,6 +159,20 @@ def test_ctrl_c_is_no_failure(study: optuna.Study) -> None:
     assert set(states(study).values()) == {"done"}
 
 
+def test_a_worker_that_was_taken_for_dead_goes_on(study: optuna.Study) -> None:
+    calls: list[str] = []
+
+    def train(name: str) -> float:
+        calls.append(name)
+        if len(calls) == 1:  # another worker, meanwhile
+            study.tell(0, state=optuna.trial.TrialState.FAIL)
+        return 1.0
+
+    studies.work(study, train, 0.1)
+    assert Counter(calls) == {"a": 2, "b": 1, "c": 1}
+    assert set(states(study).values()) == {"done"}
+
+
 def test_a_group_that_two_workers_queued_is_trained_once(study: optuna.Study) -> None:
     for name in "aab":
         study.enqueue_trial({}, user_attrs={"group": name})
@@ -226,9 +240,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "out")
         return
-    folder = (
-        Path("/tmp") / f"thinlens_{os.getpid()}"
-    )  # a socket's path must be short, and the server's user must reach it
+    folder = Path("/tmp") / f"thinlens_{os.getpid()}"  # short, as it holds a socket, and open to the server's user
     folder.mkdir(mode=0o755)
     try:
         with postgresql(folder) as url:
@@ -276,7 +288,7 @@ def test_two_workers_finish_a_sweep_although_one_is_killed(storage: str, root: P
 
 
 def start(storage: str, out: Path) -> "subprocess.Popen[bytes]":
-    arguments = ["sweep", "work", storage, "-o", str(out), "--heartbeat", "1", "--json"]
+    arguments = ["sweep", "work", storage, "-o", str(out), "--heartbeat", "2", "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "thinlens", *arguments], stdout=subprocess.DEVNULL, env=environment)
 

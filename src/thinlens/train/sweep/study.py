@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
@@ -31,6 +31,8 @@ TRIES = 3
 SILENT = 4  # heartbeats that may fail to come
 LOCKED_SECONDS = 60  # a SQLite file is waited for
 OPEN = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+# What Optuna raises, by version and moment, where a worker ends a trial that it lost when it was taken for dead.
+GIVEN_AWAY = (UpdateFinishedTrialError, ValueError, AssertionError)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -214,7 +216,8 @@ def work(study: optuna.Study, train: Callable[[str], float], wait_seconds: float
         queue(study)
         states = {trial.state for trials in trials_of(study).values() for trial in trials}
         if TrialState.WAITING in states:
-            study.optimize(objective, n_trials=1, catch=(Exception,))
+            with contextlib.suppress(*GIVEN_AWAY):
+                study.optimize(objective, n_trials=1, catch=(Exception,))
         elif TrialState.RUNNING in states:
             time.sleep(wait_seconds)
         else:
