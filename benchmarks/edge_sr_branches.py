@@ -25,7 +25,7 @@ from thinlens.train.datasets.images import find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Watch
 from thinlens.train.networks import find_configuration
-from thinlens.train.pipeline import to_model, train_networks
+from thinlens.train.pipeline import to_model, train_network
 from thinlens.train.recipe import Recipe, to_recipe
 
 NETWORKS = ("edge_sr_max_k3_c1_x2", "edge_sr_max_k3_c4_x2")
@@ -64,7 +64,7 @@ def train(recipe: Recipe, data: Path) -> tuple[Any, float]:
     configuration = find_configuration(recipe.network)
     pairs, val = (pairs_of(data, tuple(folders), configuration.scale) for folders in (FOLDERS, ["val"]))
     begun = time.process_time()
-    (network,) = train_networks([recipe], pairs, val, Watch())
+    network = train_network(recipe, configuration, pairs, val, Watch())
     return network, time.process_time() - begun
 
 

@@ -26,7 +26,7 @@ from thinlens.runtime.session import Session
 from thinlens.train.datasets.images import find_images
 from thinlens.train.loop import Watch
 from thinlens.train.networks import find_configuration
-from thinlens.train.pipeline import to_model, train_networks
+from thinlens.train.pipeline import to_model, train_network
 from thinlens.train.recipe import Recipe, to_recipe
 
 SIGMA, TRIAL = 25.0, (5, 25)  # of the noise; steps of two trials, whose difference is timed
@@ -93,8 +93,9 @@ def recipe_for(task: Task, network: str, steps: int, seed: int) -> Recipe:
 def train(recipe: Recipe, data: Path, watch: Watch) -> Model:
     """Train by a recipe."""
     configuration, begun = find_configuration(recipe.network), time.process_time()
-    pairs = pairs_of(data, configuration.scale, configuration.channels)
-    (network,) = train_networks([recipe], pairs, [], watch)
+    network = train_network(
+        recipe, configuration, pairs_of(data, configuration.scale, configuration.channels), [], watch
+    )
     sources = tuple(folder.source() for folder in find_images(data, recipe.data.train))
     return to_model(network, recipe, sources, round((time.process_time() - begun) / 60, 2))
 

@@ -29,7 +29,7 @@ from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.importer import import_weights, official_name
 from thinlens.train.loop import Watch
 from thinlens.train.networks import find_configuration
-from thinlens.train.pipeline import to_model, train_networks
+from thinlens.train.pipeline import to_model, train_network
 from thinlens.train.recipe import Recipe, read_recipe, to_recipe
 from thinlens.train.thaw import thaw
 
@@ -97,7 +97,7 @@ def train(name: str, column: Column, data: Path, runs: Path) -> Model:
         configuration, begun = find_configuration(name), time.monotonic()
         pairs = pairs_of(data, recipe.data.train, configuration.scale)
         val = pairs_of(data, recipe.data.val, configuration.scale)
-        (network,) = train_networks([recipe], pairs, val, Watch("training", directory))
+        network = train_network(recipe, configuration, pairs, val, Watch("training", directory))
         minutes = round((time.monotonic() - begun) / 60, 2)
         sources = tuple(folder.source() for folder in find_images(data, recipe.data.train))
         write_model(path, to_model(network, recipe, sources, minutes))

@@ -24,7 +24,7 @@ from thinlens.train.datasets.images import find_images
 from thinlens.train.datasets.pairs import Pair, iter_pairs
 from thinlens.train.loop import Watch
 from thinlens.train.networks import find_configuration
-from thinlens.train.pipeline import to_model, train_networks
+from thinlens.train.pipeline import to_model, train_network
 from thinlens.train.recipe import Recipe, to_recipe
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -90,7 +90,7 @@ def train(recipe: Recipe, data: Path, directory: Path) -> Model:
         directory.mkdir(parents=True, exist_ok=True)
         begun, configuration = time.monotonic(), find_configuration(recipe.network)
         pairs = pairs_of(data, configuration.scale, configuration.channels)
-        (network,) = train_networks([recipe], pairs, [], Watch(folder=directory))
+        network = train_network(recipe, configuration, pairs, [], Watch(folder=directory))
         minutes = round((time.monotonic() - begun) / 60, 2)
         sources = tuple(folder.source() for folder in find_images(data, recipe.data.train))
         write_model(path, to_model(network, recipe, sources, minutes))
@@ -107,7 +107,7 @@ def step_seconds(campaign: Campaign, variant: Variant, data: Path) -> float:
         trial = msgspec.structs.replace(recipe, loop=loop)
         configuration = find_configuration(recipe.network)
         pairs = pairs_of(data, configuration.scale, configuration.channels)
-        train_networks([trial], pairs, [], Watch())
+        train_network(trial, configuration, pairs, [], Watch())
         times.append(time.monotonic() - begun)
     return (times[1] - times[0]) / (TRIAL_STEPS - TRIAL_STEPS // 3)
 

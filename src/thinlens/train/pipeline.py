@@ -72,7 +72,7 @@ def run_recipe(
     pairs = read_pairs(folders, configuration, "training images", progress)
     val = read_pairs(held_out, configuration, "validation images", progress)
     until = None if minutes is None else time.monotonic() + 60 * minutes
-    (network,) = train_networks([recipe], pairs, val, Watch("training", directory, progress, until))
+    network = train_network(recipe, configuration, pairs, val, Watch("training", directory, progress, until))
     taken = minutes_taken(directory / LOG)
     model = to_model(network, recipe, tuple(folder.source() for folder in folders), taken)
     write_model(directory / MODEL, model, overwrite=True)
@@ -112,11 +112,26 @@ def configuration_of(recipe: Recipe) -> Configuration:
     return find_configuration(recipe.network)
 
 
-def train_networks(recipes: Sequence[Recipe], train: list[Pair], val: list[Pair], watch: Watch) -> list[nn.Module]:
-    """Train a fresh network, or one of a model file, by the recipe's loop, on pairs of its scale.
+def train_network(
+    recipe: Recipe, configuration: Configuration, train: list[Pair], val: list[Pair], watch: Watch
+) -> nn.Module:
+    """Train one network; see `train_networks`."""
+    (network,) = train_networks([recipe], [configuration], train, val, watch)
+    return network
+
+
+def train_networks(
+    recipes: Sequence[Recipe],
+    configurations: Sequence[Configuration],
+    train: list[Pair],
+    val: list[Pair],
+    watch: Watch,
+) -> list[nn.Module]:
+    """Train fresh networks, or one of a model file, by the recipe's loop, on pairs of their scale.
 
     Args:
         recipes: one; or several by ``shared_phase`` that differ in nothing but the candidates of their networks.
+        configurations: of each recipe.
         train: training pairs.
         val: validation pairs.
         watch: where checkpoints and log go.
@@ -129,8 +144,7 @@ def train_networks(recipes: Sequence[Recipe], train: list[Pair], val: list[Pair]
     """
     recipe, loop = recipes[0], recipes[0].loop
     if isinstance(loop, Plain):
-        return [_train_plain(recipe, loop, train, watch)]
-    configurations = [configuration_of(each) for each in recipes]
+        return [_train_plain(recipe, configurations[0], loop, train, watch)]
     one_layer = [each for each in configurations if isinstance(each, EdgeSR)]  # all of them, by `check_fits`
     networks = [each.create() for each in one_layer]
     weights = fit_shared_phase(one_layer, train, val, loop, recipe.seed, watch)
@@ -140,8 +154,9 @@ def train_networks(recipes: Sequence[Recipe], train: list[Pair], val: list[Pair]
     return networks
 
 
-def _train_plain(recipe: Recipe, loop: Plain, train: list[Pair], watch: Watch) -> nn.Module:
-    configuration = configuration_of(recipe)
+def _train_plain(
+    recipe: Recipe, configuration: Configuration, loop: Plain, train: list[Pair], watch: Watch
+) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = train_form(configuration.create(), loop.branches, loop.space)

@@ -82,7 +82,8 @@ class Worker:
         claim(run, group.recipes[0], resume=True)
         images = self._read(group.recipes[0])
         watch = Watch("training", run, lambda part, *steps: self._progress(f"{group.name} {part}", *steps))
-        networks = train_networks(group.recipes, images.train, images.val, watch)
+        configurations = [configuration_of(recipe) for recipe in group.recipes]
+        networks = train_networks(group.recipes, configurations, images.train, images.val, watch)
         minutes = round(minutes_taken(run / LOG, CLOCK) / len(networks), 3)
         for trained, recipe in zip(networks, group.recipes, strict=True):
             self._write(to_model(trained, recipe, images.sources, minutes))
