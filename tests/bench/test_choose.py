@@ -49,6 +49,11 @@ def test_time_is_that_of_all_rows_whatever_part_of_them_runs(monkeypatch, thread
     assert measure_seconds(session, image(rows), 0.2) == pytest.approx(session.cost(rows))
 
 
+def test_an_image_is_not_made_whole_to_be_told(monkeypatch):
+    session = Clock(monkeypatch, 1e-3, threads=2)
+    assert measure_seconds(session, image(300), 0.2, 90_000) == pytest.approx(session.cost(90_000))
+
+
 def test_what_is_quick_runs_whole_and_what_is_slow_on_a_strip(monkeypatch):
     quick = Clock(monkeypatch, 1e-5)
     measure_seconds(quick, image(1000), 0.2)

@@ -47,9 +47,20 @@ def test_resume_goes_on_and_a_full_folder_is_refused(thinlens, recipe):
     assert thinlens("train", "recipe.toml", "-o", "run", "--resume").code == 0
 
 
+def test_a_training_that_pauses_says_how_it_goes_on(thinlens, recipe, bench):
+    done = thinlens("train", "recipe.toml", "-o", "run", "--minutes", "0")
+    assert (done.code, done.out) == (0, "run: training: paused after step 1 of 3; `--resume` goes on\n")
+    (record,) = thinlens("train", "recipe.toml", "-o", "run", "--minutes", "0", "--resume", "--json").records
+    assert record == {"path": None, "model": "edge_sr_max_k3_c1_x2", "part": "training", "step": 2}
+    assert not (bench / "run/model.safetensors").exists()
+    assert thinlens("train", "recipe.toml", "-o", "run", "--resume").code == 0
+    assert (bench / "run/model.safetensors").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("recipe.toml", "--minutes", "nan"), "`--minutes`: got nan; accepted: 0 and more"),
         (("recipe.toml", "--set", "loop.step=2"), "`loop.step`: unknown key; did you mean `loop.steps`"),
         (("recipe.toml", "--set", "loop.steps"), "--set: got `loop.steps`; accepted: key=value"),
         (("recipe.toml", "--set", 'network="edge_sr_max_k3_c1_x9"'), "did you mean `edge_sr_max_k3_c1_x"),

@@ -28,6 +28,7 @@ SECONDS = 0.8  # that all models are timed in, beside the fresh process
 ROUNDS, LEAST_ROUNDS = 7, 3  # runs of a strip that are aimed at, and in any case
 LEAST_ROWS = 64  # of a strip, a thread: what each run takes beside its rows is little then
 CONTEXT = 4  # times the rows around a thread's own that it makes again: shorter strips are divided otherwise
+MOST_PIXELS = 16_000_000  # that are made of an image, beside the rows that a strip has at least
 PROGRAM_BYTES = 50_000_000  # interpreter, NumPy and a model, where the system does not tell
 AnyImage = npt.NDArray[Any]
 
@@ -115,10 +116,13 @@ def measure_promises(
     """
     program = measure_program(path, width)
     share = SECONDS / len(models)
-    image = make_image(height, width, kind)
+    rows = max(MOST_PIXELS // width, *(least_rows(session) for session in models.values()))
+    image = make_image(min(height, rows), width, kind)
     for name, session in sorted(models.items(), key=lambda model: model[1].card.macs_per_pixel):
         working = session.working_bytes(height, width, channels=kind.channels, itemsize=image.itemsize)
-        yield Promise(name, validated_db(session.card), measure_seconds(session, image, share), program + working)
+        yield Promise(
+            name, validated_db(session.card), measure_seconds(session, image, share, height), program + working
+        )
 
 
 def make_image(height: int, width: int, kind: ImageKind) -> AnyImage:
@@ -135,15 +139,32 @@ def measure_program(path: Path, width: int) -> int:
         return PROGRAM_BYTES
 
 
-def measure_seconds(session: Session, image: AnyImage, share: float) -> float:
-    """Seconds of `Session.run` on an image, told by runs on a strip of it that take about ``share`` seconds in all."""
-    height, told = len(image), session.describe()
-    above, below = (rows if isinstance(rows, int) else 0 for rows in (told["halo_rows_above"], told["halo_rows_below"]))
-    least = min(height, session.threads * max(LEAST_ROWS, CONTEXT * (above + below)))
+def measure_seconds(session: Session, image: AnyImage, share: float, height: int | None = None) -> float:
+    """Seconds of `Session.run` on an image, told by runs on a strip of it that take about ``share`` seconds in all.
+
+    Args:
+        session: of the model.
+        image: the image, or its first rows.
+        share: seconds.
+        height: of the whole image; None: ``image`` is that.
+    """
+    height = len(image) if height is None else height
+    least = min(len(image), least_rows(session))
     warm = _time(session, image[:least], share / 10)
-    rows = min(height, max(least, int(least * share / ROUNDS / warm)))
-    twice = (session.threads - 1) * (above + below)
+    rows = min(len(image), max(least, int(least * share / ROUNDS / warm)))
+    twice = (session.threads - 1) * _context(session)
     return _time(session, image[:rows], share) * (height + twice) / (rows + twice)
+
+
+def least_rows(session: Session) -> int:
+    """Rows of the shortest strip that stands for an image."""
+    return session.threads * max(LEAST_ROWS, CONTEXT * _context(session))
+
+
+def _context(session: Session) -> int:
+    """Input rows above and below an output row's own that it depends on, where they are counted."""
+    told = session.describe()
+    return sum(rows for rows in (told["halo_rows_above"], told["halo_rows_below"]) if isinstance(rows, int))
 
 
 def _time(session: Session, image: AnyImage, seconds: float) -> float:

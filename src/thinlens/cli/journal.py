@@ -105,8 +105,8 @@ class LocalLog:
                 raise UsageError(
                     f"`{self._path}`: another run writes into this folder; wait for it, or give another output"
                 ) from error
-            except OSError:  # a file system without locks
-                pass
+            except OSError:
+                pass  # a file system without locks: then nobody can be told from a run that was killed
         return file
 
 

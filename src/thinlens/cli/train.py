@@ -1,5 +1,6 @@
 """`thinlens train`: from a recipe to a model file."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from thinlens.cli.options import Json
 from thinlens.cli.output import print_json, print_line
 from thinlens.cli.progress import Meter
-from thinlens.cli.verb import needing_extra
+from thinlens.cli.verb import UsageError, needing_extra
 
 
 def train(
@@ -34,6 +35,8 @@ def train(
         from thinlens.train.recipe import read_recipe
     from thinlens.model.file import read_model
 
+    if minutes is not None and math.isnan(minutes):
+        raise UsageError(f"`--minutes`: got {minutes}; accepted: 0 and more")
     wanted = read_recipe(recipe, overrides or ())
     try:
         with Meter() as meter:

@@ -218,6 +218,15 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: if the file is missing or no TOML, or has an unknown key, a wrong type or a value out of range.
     """
+    return to_recipe(read_table(path, overrides), where=str(path))
+
+
+def read_table(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Read a TOML file and change it; arguments as in `read_recipe`.
+
+    Raises:
+        RecipeError: if the file is missing or no TOML, or an override is none.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -225,7 +234,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"`{path}`: cannot be read as TOML: {reason}") from error
     for text in overrides:
         override(table, text)
-    return to_recipe(table, where=str(path))
+    return table
 
 
 def to_recipe(table: dict[str, Any], where: str = "recipe") -> Recipe:

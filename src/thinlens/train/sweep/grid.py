@@ -19,7 +19,6 @@ The last axis turns fastest. What is trained together is one group; a network th
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -32,7 +31,7 @@ from msgspec import Meta
 from thinlens.errors import RecipeError
 from thinlens.train.networks.edge_sr import EdgeSR
 from thinlens.train.pipeline import check_fits, configuration_of
-from thinlens.train.recipe import Data, Recipe, override, to_recipe
+from thinlens.train.recipe import Data, Recipe, read_table, to_recipe
 
 Value = int | str
 
@@ -101,14 +100,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     Raises:
         RecipeError: if the file is missing or no TOML, or has an unknown key, a wrong type or a value out of range.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecipeError(f"`{path}`: cannot be read as TOML: {reason}") from error
-    for text in overrides:
-        override(table, text)
-    return to_sweep(table, str(path))
+    return to_sweep(read_table(path, overrides), str(path))
 
 
 def to_sweep(table: Any, where: str = "sweep") -> Sweep:
